@@ -1,1 +1,10 @@
-//! Under construction.
+//! The seam to a machine: what any machine offers to the mapping graph.
+#![forbid(unsafe_code)]
+
+mod platform;
+mod transfer;
+
+pub use platform::{DeviceDescription, Event, FaultToken, MemoryDescription, Platform, PlatformError};
+pub use transfer::{
+    Checksum, Layout, Outcome, Rectangle, Surface, Transfer, TransferReport, pattern, splitmix64,
+};

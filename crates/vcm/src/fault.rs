@@ -1,0 +1,106 @@
+//! A transaction that an IOMMU refused, and what may be answered.
+
+use crate::hardware::DeviceHandle;
+use core::fmt;
+
+/// What a refused transaction wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FaultAccess {
+    /// To read data.
+    Read,
+    /// To write data.
+    Write,
+    /// To fetch an instruction.
+    Execute,
+}
+
+impl fmt::Display for FaultAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Execute => "execute",
+        })
+    }
+}
+
+/// Why a transaction was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FaultReason {
+    /// Nothing is mapped at the address.
+    Translation,
+    /// Something is mapped, but not for this access.
+    Permission,
+    /// The entry's access flag is clear.
+    AccessFlag,
+    /// No active context takes the device's transactions.
+    NoContext,
+    /// The walk read a table from where no memory answers.
+    TableWalk,
+    /// The TLB holds entries that contradict each other.
+    TlbConflict,
+    /// The translated address is one where no memory answers.
+    Bus,
+}
+
+impl fmt::Display for FaultReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Translation => "translation",
+            Self::Permission => "permission",
+            Self::AccessFlag => "access-flag",
+            Self::NoContext => "no-context",
+            Self::TableWalk => "table-walk",
+            Self::TlbConflict => "tlb-conflict",
+            Self::Bus => "bus",
+        })
+    }
+}
+
+/// Whether the transaction waits for an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FaultState {
+    /// The transaction waits: it can be retried or terminated.
+    Stalled,
+    /// The transaction is over: whatever is answered, it was terminated.
+    Terminated,
+}
+
+/// A refused transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Fault {
+    /// Whose transaction it was.
+    pub device: DeviceHandle,
+    /// Where it wanted to go: an address of the device's region, in bytes.
+    pub address: u64,
+    /// What it wanted.
+    pub access: FaultAccess,
+    /// Why it was refused.
+    pub reason: FaultReason,
+    /// Whether it waits.
+    pub state: FaultState,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} fault: {} at {:#x}", self.reason, self.access, self.address)
+    }
+}
+
+/// What a fault hook answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Answer {
+    /// The cause is mended (a reservation was backed, say): try the transaction again.
+    Retry,
+    /// Give the transaction up; the device sees a bus error.
+    Terminate,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Retry => "retry",
+            Self::Terminate => "terminate",
+        })
+    }
+}
