@@ -124,11 +124,4 @@ pub trait Platform: Hardware {
     /// # Errors
     /// When the CPU faults there.
     fn cpu_write(&mut self, address: CpuAddress, bytes: &[u8]) -> Result<(), PlatformError>;
-
-    /// Tells the machine that `memory` was given back to its pool: from now on, whoever reaches it through an old
-    /// translation is caught, where the machine can see it. Machines that cannot do nothing.
-    fn memory_freed(&mut self, memory: Span);
-
-    /// Tells the machine that `memory` was handed out again.
-    fn memory_allocated(&mut self, memory: Span);
 }

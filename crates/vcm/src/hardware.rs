@@ -4,7 +4,7 @@
 //! writing page tables and invalidating TLBs. Every function that sets up is all or nothing. Every function
 //! that tears down answers with a [`Quiesced`] receipt or with [`Unfinished`]; it cannot refuse.
 
-use crate::block::Segments;
+use crate::block::{Segment, Segments};
 use crate::{Attributes, PageSizes, PhysicalAddress, RegionKind, Span};
 use core::fmt;
 
@@ -275,4 +275,15 @@ pub trait Hardware {
 
     /// Counts the leaves that map `span` of `space`.
     fn leaves(&self, space: SpaceHandle, span: Span) -> LeafCount;
+
+    /// Hears that `memory` left its pool for an allocation. Machines that keep an eye on memory (to catch who
+    /// reaches it when they should not) take note; others do nothing.
+    fn memory_taken(&mut self, memory: Segment) {
+        let _ = memory;
+    }
+
+    /// Hears that `memory` went back to its pool: from now on nothing may reach it.
+    fn memory_returned(&mut self, memory: Segment) {
+        let _ = memory;
+    }
 }
