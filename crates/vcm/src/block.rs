@@ -1,22 +1,8 @@
 //! Physical blocks, and the contiguous stretches that a run of them makes.
 
 use crate::PhysicalAddress;
-use core::fmt;
 
-/// A contiguous stretch of physical memory.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Segment {
-    /// Where it begins.
-    pub base: PhysicalAddress,
-    /// How long it is, in bytes; never zero.
-    pub len: u64,
-}
-
-impl fmt::Display for Segment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.base, crate::Bytes(self.len))
-    }
-}
+pub use crate::pool::Block as Segment;
 
 /// Part of an allocation as contiguous stretches, in order; neighbours that touch are merged, so that large
 /// pages can cover them.

@@ -271,6 +271,21 @@ impl<T> Arena<T> {
         Key { slot, generation: 0, of: PhantomData }
     }
 
+    /// Puts in what `make` makes of its own key.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`], or what `make` answers; the values are as before.
+    pub fn insert_with<E: From<OutOfMemory>>(
+        &mut self,
+        make: impl FnOnce(Key<T>) -> Result<T, E>,
+    ) -> Result<Key<T>, E> {
+        self.reserve(1)?;
+        let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
+        let generation = self.slots.get(slot as usize).map_or(0, |place| place.generation);
+        let value = make(Key { slot, generation, of: PhantomData })?;
+        Ok(self.insert_reserved(value))
+    }
+
     /// Takes the value with `key` out; `None` when it is gone already.
     pub fn remove(&mut self, key: Key<T>) -> Option<T> {
         let slot = self.slots.get_mut(key.slot as usize)?;
@@ -299,6 +314,18 @@ impl<T> Arena<T> {
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
+    /// The number of slots, taken or free: with [`Arena::key_at`], a way through all values that lets them be
+    /// changed and removed on the way.
+    pub fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// The key of the value in a slot, if there is one.
+    pub fn key_at(&self, slot: u32) -> Option<Key<T>> {
+        let place = self.slots.get(slot as usize)?;
+        place.value.as_ref().map(|_| Key { slot, generation: place.generation, of: PhantomData })
+    }
+
     /// All values with their keys, in the order of slots.
     pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
         self.slots.iter().enumerate().filter_map(|(slot, place)| {
@@ -323,9 +350,23 @@ impl<T> Arena<T> {
     where
         T: Clone,
     {
+        self.try_map(|value| Ok(value.clone()))
+    }
+
+    /// A copy in which every key finds what `copy` made of its value.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn try_map(&self, mut copy: impl FnMut(&T) -> Result<T, OutOfMemory>) -> Result<Self, OutOfMemory> {
         let mut free = self.free.try_clone()?;
         free.reserve(self.slots.len() - free.len())?;
-        Ok(Self { slots: self.slots.try_clone()?, free, live: self.live })
+        let mut slots = List::new();
+        slots.reserve(self.slots.len())?;
+        for slot in &self.slots {
+            let value = slot.value.as_ref().map(&mut copy).transpose()?;
+            slots.push_reserved(Slot { generation: slot.generation, value });
+        }
+        Ok(Self { slots, free, live: self.live })
     }
 }
 

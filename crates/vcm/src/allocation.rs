@@ -1,0 +1,133 @@
+//! Physical memory, owned by nobody's address space, that knows each of its mappers.
+
+use crate::error::Error;
+use crate::id::{AllocationId, ReservationId, TargetId};
+use crate::reservation::Ownership;
+use crate::storage::{Arena, List};
+use crate::{Attributes, Label, PhysicalAddress, Segment, Segments, Shareability, Span};
+
+/// Whether an allocation's mappers must keep it coherent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Coherence {
+    /// Each mapper chooses.
+    #[default]
+    Any,
+    /// A mapper that caches the memory has to share it, so that the hardware keeps caches coherent; one that does
+    /// not is refused.
+    Coherent,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MapperState {
+    Live,
+    Quarantined,
+}
+
+/// A mapping of (a part of) an allocation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mapper {
+    pub(crate) reservation: ReservationId,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    pub(crate) attributes: Attributes,
+    pub(crate) state: MapperState,
+}
+
+impl Mapper {
+    const fn overlaps(&self, offset: u64, len: u64) -> bool {
+        self.offset < offset + len && offset < self.offset + self.len
+    }
+}
+
+/// Where an allocation's blocks go when it is freed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// Back to the pools of this target.
+    Target(TargetId),
+    /// Nowhere: the range was only wrapped.
+    Wrapped,
+}
+
+#[derive(Debug)]
+pub(crate) struct Allocation {
+    pub(crate) label: Label,
+    pub(crate) origin: Origin,
+    pub(crate) blocks: List<Segment>,
+    /// In bytes: the sum of the blocks.
+    pub(crate) len: u64,
+    pub(crate) coherence: Coherence,
+    pub(crate) mappers: Arena<Mapper>,
+    pub(crate) ownership: Ownership,
+}
+
+impl Allocation {
+    /// Whether `reservation` may map `len` bytes from `offset` on with `attributes`, beside the mappers there are.
+    pub(crate) fn admit(
+        &self,
+        id: AllocationId,
+        reservation: ReservationId,
+        offset: u64,
+        len: u64,
+        attributes: Attributes,
+    ) -> Result<(), Error> {
+        if self.coherence == Coherence::Coherent
+            && attributes.memory_type.is_cached()
+            && attributes.shareability == Shareability::NonShareable
+        {
+            return Err(Error::NotCoherent { reservation, allocation: id, wanted: attributes });
+        }
+        match self
+            .mappers
+            .iter()
+            .find(|(_, mapper)| mapper.overlaps(offset, len) && !mapper.attributes.may_alias(attributes))
+        {
+            None => Ok(()),
+            Some((_, mapper)) => Err(Error::Conflict {
+                reservation,
+                allocation: id,
+                wanted: attributes,
+                with: mapper.reservation,
+                held: mapper.attributes,
+            }),
+        }
+    }
+
+    /// `len` bytes from `offset` on, as contiguous stretches.
+    pub(crate) fn segments(&self, offset: u64, len: u64) -> Segments<'_> {
+        Segments::new(&self.blocks, offset, len)
+    }
+
+    /// Where the `len` bytes from `offset` on are, if they are in one piece.
+    pub(crate) fn contiguous(&self, offset: u64, len: u64) -> Option<Span> {
+        let segment = self.segments(offset, len).next()?;
+        if segment.len < len { None } else { Span::new(segment.base.raw(), len) }
+    }
+
+    /// Where the byte at `offset` is.
+    pub(crate) fn physical(&self, offset: u64) -> Option<PhysicalAddress> {
+        self.segments(offset, 1).next().map(|segment| segment.base)
+    }
+
+    /// How many bytes into the allocation `address` is, if it is in it.
+    pub(crate) fn offset_of(&self, address: PhysicalAddress) -> Option<u64> {
+        let mut before = 0;
+        for block in &self.blocks {
+            let into = address.raw().wrapping_sub(block.base.raw());
+            if into < block.len {
+                return Some(before + into);
+            }
+            before += block.len;
+        }
+        None
+    }
+
+    /// Whether a block of it shares a byte with `span`.
+    pub(crate) fn overlaps(&self, span: Span) -> bool {
+        self.blocks.iter().filter_map(|block| block.span()).any(|block| block.overlaps(span))
+    }
+
+    /// The reservations that map it, those in quarantine left out.
+    pub(crate) fn live_mappers(&self) -> impl Iterator<Item = &Mapper> {
+        self.mappers.iter().map(|(_, mapper)| mapper).filter(|mapper| mapper.state == MapperState::Live)
+    }
+}

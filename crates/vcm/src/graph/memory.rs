@@ -1,0 +1,180 @@
+//! Pools, memory targets, allocations.
+
+use super::Graph;
+use crate::allocation::{Allocation, Coherence, Origin};
+use crate::association::reap_ranges;
+use crate::error::{Error, Holder};
+use crate::hardware::Hardware;
+use crate::id::{AllocationId, PoolId, TargetId};
+use crate::pool::Policy;
+use crate::region::PAGE;
+use crate::reservation::Ownership;
+use crate::storage::{Arena, List};
+use crate::target::AllocationRequest;
+use crate::teardown::Reaped;
+use crate::{PhysicalAddress, Segment, Span};
+
+impl Graph {
+    /// Makes a pool of `memory`, a range of physical addresses that nobody else hands out.
+    ///
+    /// # Errors
+    /// [`Error::MemoryHeld`] when a pool or an allocation has part of it, [`Error::BadLength`] when it is not made of
+    /// whole pages or the policy's blocks do not fit, [`Error::OutOfMemory`].
+    pub fn add_pool(&mut self, label: &str, memory: Span, policy: Policy) -> Result<PoolId, Error> {
+        if let Some((key, _)) = self.allocations.iter().find(|(_, allocation)| allocation.overlaps(memory)) {
+            return Err(Error::MemoryHeld { asked: memory, holder: Holder::Allocation(AllocationId(key)) });
+        }
+        self.targets.add_pool(label, memory, policy)
+    }
+
+    /// Removes a pool.
+    ///
+    /// # Errors
+    /// [`Error::PoolInUse`] while a target names it or memory of it is allocated; [`Error::UnknownPool`].
+    pub fn remove_pool(&mut self, pool: PoolId) -> Result<(), Error> {
+        self.targets.remove_pool(pool)
+    }
+
+    /// Makes a memory target: pools by priority, the first to be used first.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPool`], [`Error::OutOfMemory`].
+    pub fn add_target(&mut self, label: &str, pools: &[PoolId]) -> Result<TargetId, Error> {
+        self.targets.add_target(label, pools)
+    }
+
+    /// Removes a target. Its pools stay, and so do allocations made from it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTarget`].
+    pub fn remove_target(&mut self, target: TargetId) -> Result<(), Error> {
+        self.targets.targets.remove(target.0).map(|_| ()).ok_or(Error::UnknownTarget(target))
+    }
+
+    /// Allocates physical memory from a target.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] with what there is, [`Error::BadBlocks`], [`Error::BadLength`], [`Error::BadAlignment`],
+    /// [`Error::UnknownTarget`], [`Error::OutOfMemory`].
+    pub fn allocate(
+        &mut self,
+        target: TargetId,
+        request: &AllocationRequest,
+        hardware: &mut dyn Hardware,
+    ) -> Result<AllocationId, Error> {
+        self.allocations.reserve(1)?;
+        let blocks = self.targets.take(target, request)?;
+        for block in &blocks {
+            hardware.memory_taken(*block);
+        }
+        let len = blocks.iter().map(|block| block.len).sum();
+        Ok(AllocationId(self.allocations.insert_reserved(Allocation {
+            label: request.label,
+            origin: Origin::Target(target),
+            blocks,
+            len,
+            coherence: request.coherence,
+            mappers: Arena::new(),
+            ownership: Ownership::Held,
+        })))
+    }
+
+    /// Wraps a range of physical memory that no pool has, such as a device's registers or a frame buffer that
+    /// the firmware left, so that it can back reservations.
+    ///
+    /// # Errors
+    /// [`Error::MemoryHeld`] when a pool or another allocation has part of it, [`Error::BadAlignment`] and
+    /// [`Error::BadLength`] when it is not made of whole pages, [`Error::OutOfMemory`].
+    pub fn wrap_physical(
+        &mut self,
+        label: &str,
+        base: PhysicalAddress,
+        len: u64,
+    ) -> Result<AllocationId, Error> {
+        if !base.is_aligned(PAGE) {
+            return Err(Error::BadAlignment { value: base.raw(), unit: PAGE });
+        }
+        let bad = Error::BadLength { start: base.raw(), len: u128::from(len), page: PAGE };
+        if !len.is_multiple_of(PAGE) {
+            return Err(bad);
+        }
+        let asked = Span::new(base.raw(), len).ok_or(bad)?;
+        let pools = self.targets.pools.iter().find(|(_, entry)| entry.pool.memory().overlaps(asked));
+        if let Some((key, _)) = pools {
+            return Err(Error::MemoryHeld { asked, holder: Holder::Pool(PoolId(key)) });
+        }
+        if let Some((key, _)) = self.allocations.iter().find(|(_, allocation)| allocation.overlaps(asked)) {
+            return Err(Error::MemoryHeld { asked, holder: Holder::Allocation(AllocationId(key)) });
+        }
+        self.allocations.reserve(1)?;
+        let mut blocks = List::new();
+        blocks.push(Segment { base, len })?;
+        Ok(AllocationId(self.allocations.insert_reserved(Allocation {
+            label: label.into(),
+            origin: Origin::Wrapped,
+            blocks,
+            len,
+            coherence: Coherence::Any,
+            mappers: Arena::new(),
+            ownership: Ownership::Held,
+        })))
+    }
+
+    /// Frees an allocation: its memory goes back to its pools. Where a mapper is in quarantine, it goes back when
+    /// the reaper is done with it.
+    ///
+    /// # Errors
+    /// [`Error::Mapped`] while reservations map it; [`Error::UnknownAllocation`].
+    pub fn free(&mut self, allocation: AllocationId, hardware: &mut dyn Hardware) -> Result<(), Error> {
+        let found = self.allocation_ref(allocation)?;
+        if let Some(first) = found.live_mappers().next() {
+            let count = found.live_mappers().count();
+            return Err(Error::Mapped { allocation, first: first.reservation, count });
+        }
+        if let Some(found) = self.allocations.get_mut(allocation.0) {
+            found.ownership = Ownership::Abandoned;
+        }
+        self.collect(allocation, hardware);
+        Ok(())
+    }
+
+    /// Gives an abandoned allocation's memory back, once nobody can reach it.
+    pub(super) fn collect(&mut self, id: AllocationId, hardware: &mut dyn Hardware) -> bool {
+        let done = self
+            .allocations
+            .get(id.0)
+            .is_some_and(|found| found.ownership == Ownership::Abandoned && found.mappers.is_empty());
+        if !done {
+            return false;
+        }
+        let Some(allocation) = self.allocations.remove(id.0) else { return false };
+        if let Origin::Target(_) = allocation.origin {
+            for block in &allocation.blocks {
+                hardware.memory_returned(*block);
+            }
+            self.targets.give_back(&allocation.blocks);
+        }
+        true
+    }
+
+    /// Asks the hardware to finish what is in quarantine: after a device was reset, say, or from time to time.
+    pub fn reap(&mut self, hardware: &mut dyn Hardware) -> Reaped {
+        let associations = self.devices.reap(&mut self.regions, hardware);
+        let mut ranges = 0;
+        for (_, region) in self.regions.iter_mut() {
+            ranges += reap_ranges(region, &mut self.allocations, hardware);
+        }
+        let mut allocations = 0;
+        for slot in 0..self.allocations.slots() {
+            let Some(key) = self.allocations.key_at(slot) else { continue };
+            allocations += usize::from(self.collect(AllocationId(key), hardware));
+        }
+        Reaped { ranges, associations, allocations, remaining: self.quarantined() }
+    }
+
+    /// How many ranges and associations are in quarantine.
+    pub fn quarantined(&self) -> usize {
+        let ranges: usize = self.regions.iter().map(|(_, region)| region.quarantined()).sum();
+        ranges + self.devices.quarantined()
+    }
+}

@@ -1,0 +1,159 @@
+//! The nodes of the tree: arrays only.
+
+use super::fit::Measure;
+
+/// No node, no slot.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Ranges per leaf.
+pub(super) const LEAF: usize = 16;
+/// Children per inner node.
+pub(super) const FAN: usize = 16;
+
+/// Ranges that follow one another. The gap after a range belongs to it.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    /// The first address of each range; behind the last, that of the next leaf's first range, or one past
+    /// the window (which wraps to 0 at the end of a 64-bit space: all differences wrap too).
+    pub(super) first: [u64; LEAF + 1],
+    /// One past the last address of each range, wrapping.
+    pub(super) end: [u64; LEAF],
+    pub(super) slot: [u32; LEAF],
+    pub(super) len: u32,
+    pub(super) measure: Measure,
+    pub(super) parent: u32,
+    /// The index in the parent.
+    pub(super) at: u32,
+    pub(super) previous: u32,
+    /// The next leaf; in a free leaf, the next free one.
+    pub(super) next: u32,
+}
+
+impl Leaf {
+    pub(super) const EMPTY: Self = Self {
+        first: [0; LEAF + 1],
+        end: [0; LEAF],
+        slot: [NONE; LEAF],
+        len: 0,
+        measure: Measure { gap: 0, order: 0 },
+        parent: NONE,
+        at: 0,
+        previous: NONE,
+        next: NONE,
+    };
+
+    pub(super) fn len(&self) -> usize {
+        (self.len as usize).min(LEAF)
+    }
+
+    /// The length of the gap behind range `index`.
+    pub(super) fn gap(&self, index: usize) -> u64 {
+        self.first[index + 1].wrapping_sub(self.end[index])
+    }
+
+    pub(super) fn measure_of(&self, index: usize) -> Measure {
+        Measure::of(self.end[index], self.gap(index))
+    }
+
+    pub(super) fn remeasure(&mut self) {
+        let len = self.len();
+        let mut best = Measure::default();
+        for (end, next) in self.end[..len].iter().zip(&self.first[1..=len]) {
+            best = best.max(Measure::of(*end, next.wrapping_sub(*end)));
+        }
+        self.measure = best;
+    }
+
+    pub(super) fn insert(&mut self, index: usize, first: u64, end: u64, slot: u32) {
+        let len = self.len();
+        self.first.copy_within(index..=len, index + 1);
+        self.end.copy_within(index..len, index + 1);
+        self.slot.copy_within(index..len, index + 1);
+        self.first[index] = first;
+        self.end[index] = end;
+        self.slot[index] = slot;
+        self.len += 1;
+    }
+
+    pub(super) fn remove(&mut self, index: usize) {
+        let len = self.len();
+        self.first.copy_within(index + 1..=len, index);
+        self.end.copy_within(index + 1..len, index);
+        self.slot.copy_within(index + 1..len, index);
+        self.len -= 1;
+    }
+}
+
+/// The children of a node, in address order, with what a search needs to know of each.
+#[derive(Clone, Debug)]
+pub(super) struct Inner {
+    /// The first address of each child's first range.
+    pub(super) low: [u64; FAN],
+    pub(super) gap: [u64; FAN],
+    pub(super) order: [u8; FAN],
+    pub(super) child: [u32; FAN],
+    pub(super) len: u32,
+    /// The parent; in a free node, the next free one.
+    pub(super) parent: u32,
+    pub(super) at: u32,
+}
+
+impl Inner {
+    pub(super) const EMPTY: Self = Self {
+        low: [0; FAN],
+        gap: [0; FAN],
+        order: [0; FAN],
+        child: [NONE; FAN],
+        len: 0,
+        parent: NONE,
+        at: 0,
+    };
+
+    pub(super) fn len(&self) -> usize {
+        (self.len as usize).min(FAN)
+    }
+
+    pub(super) fn measure_of(&self, index: usize) -> Measure {
+        Measure { gap: self.gap[index], order: self.order[index] }
+    }
+
+    pub(super) fn set_measure(&mut self, index: usize, measure: Measure) {
+        self.gap[index] = measure.gap;
+        self.order[index] = measure.order;
+    }
+
+    pub(super) fn measure(&self) -> Measure {
+        let len = self.len();
+        Measure {
+            gap: self.gap[..len].iter().copied().fold(0, u64::max),
+            order: self.order[..len].iter().copied().fold(0, u8::max),
+        }
+    }
+
+    /// The child in which `address` is: the last that starts at or below it.
+    pub(super) fn child_for(&self, address: u64) -> usize {
+        let len = self.len().max(1);
+        self.low[1..len].partition_point(|low| *low <= address)
+    }
+
+    pub(super) fn insert(&mut self, index: usize, low: u64, child: u32, measure: Measure) {
+        let len = self.len();
+        self.low.copy_within(index..len, index + 1);
+        self.gap.copy_within(index..len, index + 1);
+        self.order.copy_within(index..len, index + 1);
+        self.child.copy_within(index..len, index + 1);
+        self.low[index] = low;
+        self.child[index] = child;
+        self.set_measure(index, measure);
+        self.len += 1;
+    }
+
+    pub(super) fn remove(&mut self, index: usize) {
+        let len = self.len();
+        self.low.copy_within(index + 1..len, index);
+        self.gap.copy_within(index + 1..len, index);
+        self.order.copy_within(index + 1..len, index);
+        self.child.copy_within(index + 1..len, index);
+        self.len -= 1;
+    }
+}

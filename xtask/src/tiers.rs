@@ -1,0 +1,167 @@
+//! The tiers of tests, from the inside out.
+
+use crate::output::{Counts, Line, line};
+use crate::summary::{Ending, Tier, print};
+use crate::tools::{Consent, Presence, prepare};
+use crate::{no_std, tools};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// The tiers that `cargo test` feeds, by where a test binary's source is.
+const TEST_TIERS: [(&str, &str); 7] = [
+    ("unit", "beside the code"),
+    ("integration", "from outside: models, random sequences, n-th step failing"),
+    ("scenarios", "the shipped scenarios, through the program"),
+    ("corpus", "what the fuzzers found, replayed"),
+    ("qemu-arm", "page tables judged by QEMU's Arm CPU"),
+    ("dtc", "the committed .dtb files against their sources"),
+    ("doc", "the examples in the documentation"),
+];
+
+/// Runs everything and prints the summary.
+pub(crate) fn run_all(consent: Consent) -> ExitCode {
+    let tools = prepare(consent);
+    let mut tiers = vec![
+        check("format", "rustfmt finds nothing", "cargo", &["fmt", "--all", "--check"]),
+        check(
+            "lint",
+            "clippy finds nothing",
+            "cargo",
+            &["clippy", "--workspace", "--all-targets", "--all-features", "--quiet", "--", "-D", "warnings"],
+        ),
+    ];
+    tiers.extend(test_tiers(&tools));
+    tiers.push(timed("no-std", "core crates build without std", || match no_std::check() {
+        Ok(()) => Ending::Held,
+        Err(message) => {
+            eprintln!("{message}");
+            Ending::Broken
+        }
+    }));
+    tiers.push(documentation());
+    tiers.push(licences());
+    print(&tiers)
+}
+
+fn timed(name: &'static str, what: &'static str, run: impl FnOnce() -> Ending) -> Tier {
+    println!("== {name}: {what}");
+    let start = Instant::now();
+    let ending = run();
+    Tier { name, what, ending, took: start.elapsed() }
+}
+
+fn check(name: &'static str, what: &'static str, program: &str, words: &[&str]) -> Tier {
+    timed(name, what, || ended(Command::new(program).args(words)))
+}
+
+fn ended(command: &mut Command) -> Ending {
+    match command.status() {
+        Ok(status) if status.success() => Ending::Held,
+        Ok(_) => Ending::Broken,
+        Err(error) => Ending::CannotRun(format!("{:?} could not be started: {error}", command.get_program())),
+    }
+}
+
+fn documentation() -> Tier {
+    timed("rustdoc", "every public item is documented, no broken link", || {
+        let mut command = Command::new("cargo");
+        command.args(["doc", "--workspace", "--no-deps", "--all-features", "--quiet"]);
+        ended(command.env("RUSTDOCFLAGS", "-D warnings"))
+    })
+}
+
+fn licences() -> Tier {
+    timed("licences", "cargo-deny: licences, bans and sources of dependencies", || {
+        let mut version = Command::new("cargo");
+        version.args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+        if version.status().is_ok_and(|status| status.success()) {
+            ended(Command::new("cargo").args(["deny", "check", "licenses", "bans", "sources"]))
+        } else {
+            Ending::CannotRun("cargo-deny is missing (cargo install --locked cargo-deny)".into())
+        }
+    })
+}
+
+/// Runs `cargo test` once and tells its tiers apart.
+fn test_tiers(tools: &[(&'static tools::Tool, Presence)]) -> Vec<Tier> {
+    println!("== tests");
+    let mut command = Command::new("cargo");
+    command.args(["test", "--workspace", "--all-features", "--no-fail-fast", "--color", "never"]);
+    let mut cannot_run: BTreeMap<&str, &str> = BTreeMap::new();
+    for (tool, presence) in tools {
+        if let Presence::Missing(why) = presence {
+            cannot_run.insert(tool.tier, why);
+            command.env(tool.without, "1");
+        }
+    }
+    // Both streams in one, in order: cargo names a binary on one of them, the binary its results on the other.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(command.get_program()).args(command.get_args());
+    for (key, value) in command.get_envs() {
+        shell.env(key, value.unwrap_or_default());
+    }
+    let start = Instant::now();
+    let child = shell.stdout(Stdio::piped()).spawn();
+    let Ok(mut child) = child else {
+        return vec![Tier {
+            name: "tests",
+            what: "cargo test",
+            ending: Ending::CannotRun("cargo could not be started".into()),
+            took: start.elapsed(),
+        }];
+    };
+    let mut found: BTreeMap<&'static str, (Counts, Duration)> = BTreeMap::new();
+    let mut tier = "unit";
+    let mut since = Instant::now();
+    if let Some(stdout) = child.stdout.take() {
+        for text in BufReader::new(stdout).lines().map_while(Result::ok) {
+            match line(&text) {
+                Line::Binary(source) => (tier, since) = (tier_of(source), Instant::now()),
+                Line::Documentation => (tier, since) = ("doc", Instant::now()),
+                Line::Result(counts) => {
+                    let entry = found.entry(tier).or_default();
+                    entry.0.add(counts);
+                    entry.1 += since.elapsed();
+                    continue;
+                }
+                Line::Other if is_noise(&text) => continue,
+                Line::Other => {}
+            }
+            println!("{text}");
+        }
+    }
+    let succeeded = child.wait().is_ok_and(|status| status.success());
+    let mut tiers: Vec<Tier> = TEST_TIERS
+        .iter()
+        .map(|(name, what)| {
+            let (counts, took) = found.get(name).copied().unwrap_or_default();
+            let ending = match cannot_run.get(name) {
+                Some(why) => Ending::CannotRun((*why).to_owned()),
+                None if counts == Counts::default() => Ending::CannotRun("no test of this tier ran".into()),
+                None => Ending::Counted(counts),
+            };
+            Tier { name, what, ending, took }
+        })
+        .collect();
+    let failed = found.values().any(|(counts, _)| counts.failed > 0);
+    if !succeeded && !failed {
+        let what = "cargo test ended badly without a failed test: see above";
+        tiers.push(Tier { name: "tests", what, ending: Ending::Broken, took: start.elapsed() });
+    }
+    tiers
+}
+
+fn tier_of(source: &str) -> &'static str {
+    let Some(name) = source.strip_prefix("tests/") else { return "unit" };
+    let known = [("qemu_arm", "qemu-arm"), ("dtc", "dtc"), ("scenarios", "scenarios"), ("corpus", "corpus")];
+    known.iter().find(|(start, _)| name.starts_with(start)).map_or("integration", |(_, tier)| tier)
+}
+
+/// A line for each passed test is too much.
+fn is_noise(text: &str) -> bool {
+    (text.starts_with("test ") && text.ends_with(" ... ok"))
+        || text.is_empty()
+        || text.starts_with("running ")
+}
