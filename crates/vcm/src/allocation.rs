@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::id::{AllocationId, ReservationId, TargetId};
 use crate::reservation::Ownership;
 use crate::storage::{Arena, List};
+use crate::target::AllocationRequest;
 use crate::{Attributes, Label, PhysicalAddress, Segment, Segments, Shareability, Span};
 
 /// Whether an allocation's mappers must keep it coherent.
@@ -48,8 +49,9 @@ pub(crate) enum Origin {
     Wrapped,
 }
 
+/// Physical memory with its mappers: one of the parts that can be locked apart.
 #[derive(Debug)]
-pub(crate) struct Allocation {
+pub struct Allocation {
     pub(crate) label: Label,
     pub(crate) origin: Origin,
     pub(crate) blocks: List<Segment>,
@@ -61,6 +63,64 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
+    /// An allocation of `blocks` that a target gave.
+    pub const fn from_target(
+        target: TargetId,
+        request: &AllocationRequest,
+        blocks: List<Segment>,
+        len: u64,
+    ) -> Self {
+        Self {
+            label: request.label,
+            origin: Origin::Target(target),
+            blocks,
+            len,
+            coherence: request.coherence,
+            mappers: Arena::new(),
+            ownership: Ownership::Held,
+        }
+    }
+
+    /// Its name.
+    pub const fn label(&self) -> Label {
+        self.label
+    }
+
+    /// Its length, in bytes: never zero.
+    #[expect(clippy::len_without_is_empty, reason = "an allocation holds a page at least")]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Gives the allocation up: it goes when its last mapper does.
+    ///
+    /// # Errors
+    /// [`Error::Mapped`] while reservations map it, [`Error::UnknownAllocation`] when it was given up before.
+    pub fn abandon(&mut self, id: AllocationId) -> Result<(), Error> {
+        if self.ownership == Ownership::Abandoned {
+            return Err(Error::UnknownAllocation(id));
+        }
+        if let Some(first) = self.live_mappers().next() {
+            let count = self.live_mappers().count();
+            return Err(Error::Mapped { allocation: id, first: first.reservation, count });
+        }
+        self.ownership = Ownership::Abandoned;
+        Ok(())
+    }
+
+    /// Whether its memory can go back: it was given up, and nobody can reach it.
+    pub fn is_collectable(&self) -> bool {
+        self.ownership == Ownership::Abandoned && self.mappers.is_empty()
+    }
+
+    /// The blocks that go back to a target's pools; none when it only wraps a range.
+    pub fn returnable(&self) -> &[Segment] {
+        match self.origin {
+            Origin::Target(_) => &self.blocks,
+            Origin::Wrapped => &[],
+        }
+    }
+
     /// Whether `reservation` may map `len` bytes from `offset` on with `attributes`, beside the mappers there are.
     pub(crate) fn admit(
         &self,

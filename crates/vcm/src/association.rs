@@ -2,7 +2,7 @@
 
 use crate::allocation::Allocation;
 use crate::backing::unmap;
-use crate::device::Device;
+use crate::device::{Device, DeviceRequest, Hook};
 use crate::error::Error;
 use crate::hardware::{Format, Hardware, HardwareError, HardwareErrorKind, Part, SpaceHandle};
 use crate::id::{AllocationId, AssociationId, DeviceId, RegionId};
@@ -23,7 +23,7 @@ pub(crate) enum Activation {
 }
 
 #[derive(Debug)]
-pub(crate) struct Association {
+pub struct Association {
     pub(crate) region: RegionId,
     pub(crate) device: DeviceId,
     pub(crate) part: Part,
@@ -35,23 +35,32 @@ pub(crate) struct Association {
     pub(crate) ownership: Ownership,
 }
 
-/// The table of devices, with the associations that they have.
+/// The table of devices, with the associations that they have: one of the parts that can be locked apart.
 #[derive(Debug, Default)]
-pub(crate) struct Devices {
+pub struct Devices {
     pub(crate) devices: Arena<Device>,
     pub(crate) associations: Arena<Association>,
 }
 
-/// Finds the allocations that back a region's reservations.
-pub(crate) trait Allocations {
-    /// Calls `visit` with the allocation, if it exists.
-    fn visit(&self, id: AllocationId, visit: &mut dyn FnMut(&Allocation));
+/// Finds a part by its identifier, for as long as a visit lasts: a composition with locks takes and gives back the
+/// part's lock around it.
+pub trait Lookup<Id, Part> {
+    /// Calls `visit` with the part, if it exists.
+    fn visit(&mut self, id: Id, visit: &mut dyn FnMut(&mut Part));
 }
 
-impl Allocations for Arena<Allocation> {
-    fn visit(&self, id: AllocationId, visit: &mut dyn FnMut(&Allocation)) {
-        if let Some(allocation) = self.get(id.0) {
+impl Lookup<AllocationId, Allocation> for Arena<Allocation> {
+    fn visit(&mut self, id: AllocationId, visit: &mut dyn FnMut(&mut Allocation)) {
+        if let Some(allocation) = self.get_mut(id.0) {
             visit(allocation);
+        }
+    }
+}
+
+impl Lookup<RegionId, Region> for Arena<Region> {
+    fn visit(&mut self, id: RegionId, visit: &mut dyn FnMut(&mut Region)) {
+        if let Some(region) = self.get_mut(id.0) {
+            visit(region);
         }
     }
 }
@@ -59,6 +68,34 @@ impl Allocations for Arena<Allocation> {
 impl Devices {
     pub(crate) fn device(&self, id: DeviceId) -> Result<&Device, Error> {
         self.devices.get(id.0).ok_or(Error::UnknownDevice(id))
+    }
+
+    /// Makes a device known.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn add_device(&mut self, request: &DeviceRequest<'_>) -> Result<DeviceId, Error> {
+        let mut reserved = List::new();
+        for window in request.reserved {
+            reserved.push(*window)?;
+        }
+        Ok(DeviceId(self.devices.insert(Device {
+            label: request.label,
+            handle: request.handle,
+            kind: request.kind,
+            reserved,
+            associations: List::new(),
+            hook: Hook::None,
+            retries: None,
+        })?))
+    }
+
+    /// The region that an association links.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAssociation`].
+    pub fn region_of(&self, id: AssociationId) -> Result<RegionId, Error> {
+        Ok(self.association(id)?.region)
     }
 
     /// The association, unless it was given up.
@@ -69,13 +106,16 @@ impl Devices {
             .ok_or(Error::UnknownAssociation(id))
     }
 
-    /// Links `region` with a device. What is backed already is mapped for it at once.
-    pub(crate) fn associate(
+    /// As [`Graph::associate`](crate::Graph::associate). What is backed already is mapped for the device at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn associate(
         &mut self,
         region: &mut Region,
         device_id: DeviceId,
         part: Part,
-        allocations: &dyn Allocations,
+        allocations: &mut dyn Lookup<AllocationId, Allocation>,
         hardware: &mut dyn Hardware,
     ) -> Result<AssociationId, Error> {
         let device = self.device(device_id)?;
@@ -124,8 +164,11 @@ impl Devices {
         Ok(id)
     }
 
-    /// Takes the link away. The association has to be inactive; one in quarantine goes when the reaper is done.
-    pub(crate) fn deassociate(
+    /// As [`Graph::deassociate`](crate::Graph::deassociate). An association in quarantine goes when the reaper is done with it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn deassociate(
         &mut self,
         region: &mut Region,
         id: AssociationId,
@@ -149,13 +192,16 @@ impl Devices {
         }
     }
 
-    /// Makes an inactive association serve another part: its new space is there before the old one goes.
-    pub(crate) fn set_part(
+    /// As [`Graph::set_association_part`](crate::Graph::set_association_part): the new space is there before the old one goes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_part(
         &mut self,
         region: &mut Region,
         id: AssociationId,
         part: Part,
-        allocations: &dyn Allocations,
+        allocations: &mut dyn Lookup<AllocationId, Allocation>,
         hardware: &mut dyn Hardware,
     ) -> Result<(), Error> {
         let association = self.association(id)?;
@@ -206,8 +252,11 @@ impl Devices {
         leave_space(region, association.space, hardware);
     }
 
-    /// Lets the device translate through its region.
-    pub(crate) fn activate(&mut self, id: AssociationId, hardware: &mut dyn Hardware) -> Result<(), Error> {
+    /// As [`Graph::activate`](crate::Graph::activate).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn activate(&mut self, id: AssociationId, hardware: &mut dyn Hardware) -> Result<(), Error> {
         let association = self.association(id)?;
         let device_id = association.device;
         let device = self.device(device_id)?;
@@ -258,8 +307,8 @@ impl Devices {
         Ok(())
     }
 
-    /// Stops the device from translating through its region.
-    pub(crate) fn deactivate(&mut self, id: AssociationId, hardware: &mut dyn Hardware) -> Teardown {
+    /// As [`Graph::deactivate`](crate::Graph::deactivate).
+    pub fn deactivate(&mut self, id: AssociationId, hardware: &mut dyn Hardware) -> Teardown {
         let Ok(association) = self.association(id) else { return Teardown::NothingThere };
         match association.activation {
             Activation::Inactive => Teardown::NothingThere,
@@ -292,13 +341,13 @@ impl Devices {
         }
     }
 
-    /// The associations in quarantine.
-    pub(crate) fn quarantined(&self) -> usize {
+    /// How many associations are in quarantine.
+    pub fn quarantined(&self) -> usize {
         self.associations.iter().filter(|(_, link)| link.activation == Activation::Quarantined).count()
     }
 
     /// Retries what is in quarantine; counts the associations that are out of it now.
-    pub(crate) fn reap(&mut self, regions: &mut Arena<Region>, hardware: &mut dyn Hardware) -> usize {
+    pub fn reap(&mut self, regions: &mut dyn Lookup<RegionId, Region>, hardware: &mut dyn Hardware) -> usize {
         let mut reaped = 0;
         for slot in 0..self.associations.slots() {
             let Some(key) = self.associations.key_at(slot) else { continue };
@@ -311,10 +360,8 @@ impl Devices {
                 continue;
             }
             reaped += 1;
-            if ownership == Ownership::Abandoned
-                && let Some(region) = regions.get_mut(region.0)
-            {
-                self.remove(region, id, hardware);
+            if ownership == Ownership::Abandoned {
+                regions.visit(region, &mut |region| self.remove(region, id, hardware));
             }
         }
         reaped
@@ -454,7 +501,7 @@ fn occupy_gaps(
 fn space_for(
     region: &mut Region,
     format: Format,
-    allocations: &dyn Allocations,
+    allocations: &mut dyn Lookup<AllocationId, Allocation>,
     hardware: &mut dyn Hardware,
 ) -> Result<Option<SpaceHandle>, Error> {
     if region.kind == RegionKind::OneToOne {
@@ -480,7 +527,7 @@ fn space_for(
 fn fill(
     region: &Region,
     space: SpaceHandle,
-    allocations: &dyn Allocations,
+    allocations: &mut dyn Lookup<AllocationId, Allocation>,
     hardware: &mut dyn Hardware,
 ) -> Result<(), HardwareError> {
     for (_, reservation) in region.reservations.iter() {
@@ -496,9 +543,9 @@ fn fill(
 }
 
 /// Retries the unmapping of a region's reservations in quarantine; counts those that are out of it now.
-pub(crate) fn reap_ranges(
+pub fn reap_ranges(
     region: &mut Region,
-    allocations: &mut Arena<Allocation>,
+    allocations: &mut dyn Lookup<AllocationId, Allocation>,
     hardware: &mut dyn Hardware,
 ) -> usize {
     let mut reaped = 0;
@@ -508,9 +555,11 @@ pub(crate) fn reap_ranges(
             continue;
         };
         let quiet = region.spaces.iter().all(|space| unmap(hardware, space.handle, link.span).is_ok());
-        if quiet && let Some(allocation) = allocations.get_mut(link.allocation.0) {
-            crate::backing::release(region, key, allocation, link.mapper);
-            reaped += 1;
+        if quiet {
+            allocations.visit(link.allocation, &mut |allocation| {
+                crate::backing::release(region, key, allocation, link.mapper);
+                reaped += 1;
+            });
         }
     }
     reaped

@@ -3,7 +3,7 @@
 use crate::allocation::{Allocation, Mapper, MapperState};
 use crate::error::Error;
 use crate::hardware::{Hardware, HardwareError, HardwareErrorKind};
-use crate::id::AllocationId;
+use crate::id::{AllocationId, ReservationId};
 use crate::region::{Occupant, Region};
 use crate::reservation::{Backing, Choice, Link, Ownership, Place, Reservation};
 use crate::storage::Key;
@@ -36,14 +36,21 @@ pub struct BackPlan<'g> {
 }
 
 impl<'g> BackPlan<'g> {
-    pub(crate) fn new(
+    /// Checks the backing of reservation `id` of `region` with `allocation`, which is known as `allocation_id`.
+    ///
+    /// # Errors
+    /// As [`Graph::plan_back`](crate::Graph::plan_back).
+    pub fn new(
         region: &'g mut Region,
-        key: Key<Reservation>,
+        id: ReservationId,
         allocation: &'g mut Allocation,
         allocation_id: AllocationId,
         extent: Extent,
     ) -> Result<Self, Error> {
-        let id = region.reservation_id(key);
+        let key = id.key;
+        if allocation.ownership == Ownership::Abandoned {
+            return Err(Error::UnknownAllocation(allocation_id));
+        }
         let reservation = *region.reservation(key)?;
         if let Some(link) = reservation.link() {
             return Err(Error::Backed { reservation: id, allocation: link.allocation });
@@ -215,13 +222,15 @@ pub(crate) fn unmap(
     }
 }
 
-/// Takes the memory from a reservation. What the hardware does not finish goes into quarantine.
-pub(crate) fn unback(
+/// Takes the memory from a reservation: `allocation` is what is behind it. What the hardware does not finish goes
+/// into quarantine.
+pub fn unback(
     region: &mut Region,
-    key: Key<Reservation>,
+    id: ReservationId,
     allocation: &mut Allocation,
     hardware: &mut dyn Hardware,
 ) -> Teardown {
+    let key = id.key;
     let Some(reservation) = region.reservations.get(key) else { return Teardown::NothingThere };
     let Some(link) = reservation.link() else { return Teardown::NothingThere };
     let mut quiet = true;

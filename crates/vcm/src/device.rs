@@ -62,7 +62,7 @@ impl fmt::Debug for Hook {
 }
 
 #[derive(Debug)]
-pub(crate) struct Device {
+pub struct Device {
     pub(crate) label: Label,
     pub(crate) handle: DeviceHandle,
     pub(crate) kind: RegionKind,

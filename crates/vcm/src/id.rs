@@ -16,6 +16,18 @@ macro_rules! id {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub(crate) Key<$of>);
 
+        impl $name {
+            /// The identifier of the value with `key`, for whoever keeps the [parts](crate::parts) themselves.
+            pub const fn from_key(key: Key<$of>) -> Self {
+                Self(key)
+            }
+
+            /// The key of the value.
+            pub const fn key(self) -> Key<$of> {
+                self.0
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!($prefix, " {}"), self.0)

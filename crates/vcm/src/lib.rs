@@ -125,6 +125,7 @@ mod attributes;
 mod backing;
 mod block;
 mod bound;
+mod clone;
 mod device;
 mod error;
 mod fault;
@@ -142,6 +143,7 @@ mod target;
 mod teardown;
 mod untranslated;
 
+pub mod parts;
 pub mod pool;
 pub mod range;
 

@@ -82,8 +82,9 @@ impl ReservationRequest {
     }
 }
 
+/// A region with its reservations: one of the parts that can be locked apart.
 #[derive(Debug)]
-pub(crate) struct Region {
+pub struct Region {
     pub(crate) id: RegionId,
     pub(crate) label: Label,
     pub(crate) kind: RegionKind,
@@ -100,7 +101,11 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    pub(crate) fn new(id: RegionId, request: &RegionRequest) -> Result<Self, Error> {
+    /// A region with nothing in it, which will be known as `id`.
+    ///
+    /// # Errors
+    /// [`Error::BadLength`] when the window holds no whole page.
+    pub fn new(id: RegionId, request: &RegionRequest) -> Result<Self, Error> {
         let usable = request.window.aligned_inside(PAGE).ok_or(Error::BadLength {
             start: request.window.first(),
             len: request.window.len(),
@@ -145,12 +150,17 @@ impl Region {
             .ok_or(unknown)
     }
 
-    /// Reserves anywhere in the region, or in the bound with the key `from`.
-    pub(crate) fn reserve(
+    /// Reserves anywhere in the region, or in the bound `from`.
+    ///
+    /// # Errors
+    /// As [`Graph::reserve_with`](crate::Graph::reserve_with) and
+    /// [`Graph::reserve_from_bound`](crate::Graph::reserve_from_bound).
+    pub fn reserve(
         &mut self,
-        from: Option<Key<Bound>>,
+        from: Option<BoundId>,
         request: &ReservationRequest,
     ) -> Result<ReservationId, Error> {
+        let from = from.map(|bound| bound.key);
         let len = whole_pages(self.usable.first(), request.len)?;
         if self.kind == RegionKind::OneToOne && from.is_none() {
             return self.reserve_floating(len, request.attributes);
@@ -177,7 +187,10 @@ impl Region {
     }
 
     /// Reserves `len` bytes at `start`.
-    pub(crate) fn reserve_at(
+    ///
+    /// # Errors
+    /// As [`Graph::reserve_at`](crate::Graph::reserve_at).
+    pub fn reserve_at(
         &mut self,
         start: u64,
         len: u128,
@@ -263,8 +276,11 @@ impl Region {
     }
 
     /// Gives up an unbacked reservation, or one in quarantine, which then goes when the reaper is done.
-    pub(crate) fn unreserve(&mut self, key: Key<Reservation>) -> Result<(), Error> {
-        let id = self.reservation_id(key);
+    ///
+    /// # Errors
+    /// As [`Graph::unreserve`](crate::Graph::unreserve).
+    pub fn unreserve(&mut self, id: ReservationId) -> Result<(), Error> {
+        let key = id.key;
         let reservation = self.reservation_mut(key)?;
         match reservation.backing {
             Backing::Mapped(link) => Err(Error::Backed { reservation: id, allocation: link.allocation }),
@@ -300,7 +316,11 @@ impl Region {
         }
     }
 
-    pub(crate) fn create_bound(&mut self, len: u128) -> Result<BoundId, Error> {
+    /// Makes a bound of `len` bytes.
+    ///
+    /// # Errors
+    /// As [`Graph::create_bound`](crate::Graph::create_bound).
+    pub fn create_bound(&mut self, len: u128) -> Result<BoundId, Error> {
         let len = whole_pages(self.usable.first(), len)?;
         let alignment = Alignment::Preferring(self.page_sizes.largest_within(len).unwrap_or(PAGE).max(PAGE));
         self.bounds.reserve(1)?;
@@ -324,8 +344,12 @@ impl Region {
         Ok(self.bound_id(key))
     }
 
-    pub(crate) fn free_bound(&mut self, key: Key<Bound>) -> Result<(), Error> {
-        let id = self.bound_id(key);
+    /// Frees a bound.
+    ///
+    /// # Errors
+    /// As [`Graph::free_bound`](crate::Graph::free_bound).
+    pub fn free_bound(&mut self, id: BoundId) -> Result<(), Error> {
+        let key = id.key;
         let bound = self.bounds.get(key).ok_or(Error::UnknownBound(id))?;
         if bound.reservations > 0 {
             return Err(Error::BoundInUse { bound: id, reservations: bound.reservations });
@@ -377,7 +401,7 @@ impl Region {
     }
 
     /// How many reservations wait for the hardware to finish.
-    pub(crate) fn quarantined(&self) -> usize {
+    pub fn quarantined(&self) -> usize {
         let stuck = |reservation: &Reservation| matches!(reservation.backing, Backing::Quarantined(_));
         self.reservations.iter().filter(|(_, reservation)| stuck(reservation)).count()
     }
@@ -412,8 +436,8 @@ impl Region {
         Ok(span)
     }
 
-    /// What keeps the region from being freed.
-    pub(crate) fn users(&self) -> Option<Error> {
+    /// What keeps the region from being freed, as the error that says so.
+    pub fn users(&self) -> Option<Error> {
         let quarantined = self.quarantined();
         let held = |reservation: &Reservation| reservation.ownership == Ownership::Held;
         let reservations = self.reservations.iter().filter(|(_, reservation)| held(reservation)).count();

@@ -2,10 +2,12 @@
 
 use crate::allocation::Mapper;
 use crate::bound::Bound;
-use crate::id::AllocationId;
+use crate::error::Error;
+use crate::id::{AllocationId, ReservationId};
 use crate::range::RangeKey;
+use crate::region::Region;
 use crate::storage::Key;
-use crate::{Attributes, Span};
+use crate::{Attributes, RegionAddress, Span};
 
 /// Where a reservation's addresses come from.
 #[derive(Clone, Copy, Debug)]
@@ -80,5 +82,53 @@ impl Reservation {
             Backing::None => None,
             Backing::Mapped(link) | Backing::Quarantined(link) => Some(link),
         }
+    }
+}
+
+impl Region {
+    /// The attributes of a reservation.
+    ///
+    /// # Errors
+    /// [`Error::UnknownReservation`].
+    pub fn attributes(&self, id: ReservationId) -> Result<Attributes, Error> {
+        Ok(self.reservation(id.key)?.attributes)
+    }
+
+    /// Changes the attributes of an unbacked reservation.
+    ///
+    /// # Errors
+    /// As [`Graph::set_reservation_attributes`](crate::Graph::set_reservation_attributes).
+    pub fn set_attributes(&mut self, id: ReservationId, attributes: Attributes) -> Result<(), Error> {
+        let found = self.reservation_mut(id.key)?;
+        match found.link() {
+            Some(link) => Err(Error::Backed { reservation: id, allocation: link.allocation }),
+            None => {
+                found.attributes = attributes;
+                Ok(())
+            }
+        }
+    }
+
+    /// The address of a reservation.
+    ///
+    /// # Errors
+    /// As [`Graph::device_address`](crate::Graph::device_address).
+    pub fn device_address(&self, id: ReservationId) -> Result<RegionAddress, Error> {
+        let span = self.reservation(id.key)?.span.ok_or(Error::NoAddressYet(id))?;
+        Ok(self.kind.address(span.first()))
+    }
+
+    /// The allocation behind a reservation, in quarantine or not.
+    ///
+    /// # Errors
+    /// [`Error::NotBacked`], [`Error::UnknownReservation`].
+    pub fn allocation_behind(&self, id: ReservationId) -> Result<AllocationId, Error> {
+        self.reservation(id.key)?.link().map(|link| link.allocation).ok_or(Error::NotBacked(id))
+    }
+
+    /// The reservation that covers `address`, backed or not.
+    pub fn reservation_at(&self, address: u64) -> Option<ReservationId> {
+        let (key, found) = self.find(address)?;
+        (found.ownership == Ownership::Held).then(|| self.reservation_id(key))
     }
 }

@@ -147,6 +147,11 @@ pub struct Key<T> {
 }
 
 impl<T> Key<T> {
+    /// The key of the same slot and generation in an arena of something else: of locks around the values, say.
+    pub const fn cast<U>(self) -> Key<U> {
+        Key { slot: self.slot, generation: self.generation, of: PhantomData }
+    }
+
     /// The slot's number: small, dense, and reused with another generation.
     pub const fn slot(self) -> u32 {
         self.slot
@@ -280,10 +285,15 @@ impl<T> Arena<T> {
         make: impl FnOnce(Key<T>) -> Result<T, E>,
     ) -> Result<Key<T>, E> {
         self.reserve(1)?;
+        let value = make(self.next_key())?;
+        Ok(self.insert_reserved(value))
+    }
+
+    /// The key that the next value will get.
+    pub fn next_key(&self) -> Key<T> {
         let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
         let generation = self.slots.get(slot as usize).map_or(0, |place| place.generation);
-        let value = make(Key { slot, generation, of: PhantomData })?;
-        Ok(self.insert_reserved(value))
+        Key { slot, generation, of: PhantomData }
     }
 
     /// Takes the value with `key` out; `None` when it is gone already.

@@ -4,7 +4,7 @@ use crate::error::{Error, Holder};
 use crate::id::{PoolId, TargetId};
 use crate::pool::{BlockRequest, Policy, Pool, PoolError};
 use crate::storage::{Arena, List};
-use crate::{Label, PageSizes, SIZE_1M, SIZE_4K, SIZE_16M, SIZE_64K, Segment, Span};
+use crate::{Hardware, Label, PageSizes, SIZE_1M, SIZE_4K, SIZE_16M, SIZE_64K, Segment, Span};
 
 /// Whether an allocation has to be in one piece.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -54,27 +54,31 @@ impl AllocationRequest {
 }
 
 #[derive(Debug)]
-pub(crate) struct PoolEntry {
+pub struct PoolEntry {
     pub(crate) label: Label,
     pub(crate) pool: Pool,
 }
 
 #[derive(Debug)]
-pub(crate) struct Target {
+pub struct Target {
     pub(crate) label: Label,
     /// The first has priority.
     pub(crate) pools: List<PoolId>,
 }
 
-/// All pools and targets of a graph.
+/// All pools and targets: one of the parts that can be locked apart.
 #[derive(Debug, Default)]
-pub(crate) struct Targets {
+pub struct Targets {
     pub(crate) pools: Arena<PoolEntry>,
     pub(crate) targets: Arena<Target>,
 }
 
 impl Targets {
-    pub(crate) fn add_pool(&mut self, label: &str, memory: Span, policy: Policy) -> Result<PoolId, Error> {
+    /// As [`Graph::add_pool`](crate::Graph::add_pool), allocations left out of account.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_pool(&mut self, label: &str, memory: Span, policy: Policy) -> Result<PoolId, Error> {
         if let Some((key, _)) = self.pools.iter().find(|(_, entry)| entry.pool.memory().overlaps(memory)) {
             return Err(Error::MemoryHeld { asked: memory, holder: Holder::Pool(PoolId(key)) });
         }
@@ -85,7 +89,11 @@ impl Targets {
         Ok(PoolId(self.pools.insert(PoolEntry { label: label.into(), pool })?))
     }
 
-    pub(crate) fn remove_pool(&mut self, id: PoolId) -> Result<(), Error> {
+    /// As [`Graph::remove_pool`](crate::Graph::remove_pool).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove_pool(&mut self, id: PoolId) -> Result<(), Error> {
         let entry = self.pools.get(id.0).ok_or(Error::UnknownPool(id))?;
         let targets = self.targets.iter().filter(|(_, target)| target.pools.contains(&id)).count();
         let allocated = entry.pool.total_bytes() - entry.pool.free_bytes();
@@ -96,7 +104,11 @@ impl Targets {
         Ok(())
     }
 
-    pub(crate) fn add_target(&mut self, label: &str, pools: &[PoolId]) -> Result<TargetId, Error> {
+    /// As [`Graph::add_target`](crate::Graph::add_target).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_target(&mut self, label: &str, pools: &[PoolId]) -> Result<TargetId, Error> {
         let mut list = List::new();
         for pool in pools {
             self.pools.get(pool.0).ok_or(Error::UnknownPool(*pool))?;
@@ -108,7 +120,27 @@ impl Targets {
     }
 
     /// Takes memory: from the first pool as much as it has, from the next what is left. All or nothing.
-    pub(crate) fn take(&mut self, id: TargetId, request: &AllocationRequest) -> Result<List<Segment>, Error> {
+    ///
+    /// # Errors
+    /// As [`Graph::allocate`](crate::Graph::allocate).
+    pub fn take(
+        &mut self,
+        id: TargetId,
+        request: &AllocationRequest,
+        hardware: &mut dyn Hardware,
+    ) -> Result<List<Segment>, Error> {
+        let blocks = self.take_blocks_or_piece(id, request)?;
+        for block in &blocks {
+            hardware.memory_taken(*block);
+        }
+        Ok(blocks)
+    }
+
+    fn take_blocks_or_piece(
+        &mut self,
+        id: TargetId,
+        request: &AllocationRequest,
+    ) -> Result<List<Segment>, Error> {
         let len = request
             .len
             .checked_next_multiple_of(SIZE_4K)
@@ -171,12 +203,19 @@ impl Targets {
                 return Ok(blocks);
             }
         }
-        self.give_back(&blocks);
+        self.put_back(&blocks);
         Err(failed.unwrap_or_else(|| self.no_memory(id, len)))
     }
 
-    /// Gives blocks back, each to the pool whose memory it is of.
-    pub(crate) fn give_back(&mut self, blocks: &[Segment]) {
+    /// Gives blocks back that nobody can reach any more, each to the pool whose memory it is of.
+    pub fn give_back(&mut self, blocks: &[Segment], hardware: &mut dyn Hardware) {
+        for block in blocks {
+            hardware.memory_returned(*block);
+        }
+        self.put_back(blocks);
+    }
+
+    fn put_back(&mut self, blocks: &[Segment]) {
         let mut rest = blocks;
         while let Some(first) = rest.first() {
             let owner =

@@ -2,11 +2,10 @@
 
 use super::Graph;
 use crate::association::Activation;
-use crate::device::{Device, DeviceRequest, FaultHook, Hook};
+use crate::device::{DeviceRequest, FaultHook, Hook};
 use crate::error::Error;
 use crate::hardware::{Hardware, Part};
 use crate::id::{AssociationId, DeviceId, RegionId};
-use crate::storage::List;
 use crate::teardown::Teardown;
 use alloc::boxed::Box;
 
@@ -16,19 +15,7 @@ impl Graph {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn add_device(&mut self, request: &DeviceRequest<'_>) -> Result<DeviceId, Error> {
-        let mut reserved = List::new();
-        for window in request.reserved {
-            reserved.push(*window)?;
-        }
-        Ok(DeviceId(self.devices.devices.insert(Device {
-            label: request.label,
-            handle: request.handle,
-            kind: request.kind,
-            reserved,
-            associations: List::new(),
-            hook: Hook::None,
-            retries: None,
-        })?))
+        self.devices.add_device(request)
     }
 
     /// Forgets a device.
@@ -59,7 +46,7 @@ impl Graph {
         hardware: &mut dyn Hardware,
     ) -> Result<AssociationId, Error> {
         let region = self.regions.get_mut(region.0).ok_or(Error::UnknownRegion(region))?;
-        self.devices.associate(region, device, part, &self.allocations, hardware)
+        self.devices.associate(region, device, part, &mut self.allocations, hardware)
     }
 
     /// Takes the link away.
@@ -71,7 +58,7 @@ impl Graph {
         association: AssociationId,
         hardware: &mut dyn Hardware,
     ) -> Result<(), Error> {
-        let region = self.devices.association(association)?.region;
+        let region = self.devices.region_of(association)?;
         let region = self.regions.get_mut(region.0).ok_or(Error::UnknownRegion(region))?;
         self.devices.deassociate(region, association, hardware)
     }
@@ -94,9 +81,9 @@ impl Graph {
         part: Part,
         hardware: &mut dyn Hardware,
     ) -> Result<(), Error> {
-        let region = self.devices.association(association)?.region;
+        let region = self.devices.region_of(association)?;
         let region = self.regions.get_mut(region.0).ok_or(Error::UnknownRegion(region))?;
-        self.devices.set_part(region, association, part, &self.allocations, hardware)
+        self.devices.set_part(region, association, part, &mut self.allocations, hardware)
     }
 
     /// Activates an association: the device translates through the region from now on.

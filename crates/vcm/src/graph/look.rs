@@ -219,9 +219,7 @@ impl Graph {
 
     /// The reservations of a region; none when it is gone.
     pub fn reservations(&self, region: RegionId) -> impl Iterator<Item = ReservationInfo> {
-        self.regions.get(region.0).into_iter().flat_map(|region| {
-            region.reservations.iter().map(|(key, found)| reservation_info(region, key, found))
-        })
+        self.regions.get(region.0).into_iter().flat_map(Region::reservations)
     }
 
     /// One reservation.
@@ -235,9 +233,7 @@ impl Graph {
 
     /// The reservation that covers `address` in a region, backed or not.
     pub fn reservation_at(&self, region: RegionId, address: u64) -> Option<ReservationId> {
-        let region = self.regions.get(region.0)?;
-        let (key, found) = region.find(address)?;
-        (found.ownership == Ownership::Held).then(|| region.reservation_id(key))
+        self.regions.get(region.0)?.reservation_at(address)
     }
 
     /// The bounds of a region, with their addresses.
@@ -266,8 +262,7 @@ impl Graph {
     /// # Errors
     /// [`Error::NotBacked`]; [`Error::UnknownReservation`], [`Error::UnknownRegion`].
     pub fn allocation_behind(&self, id: ReservationId) -> Result<AllocationId, Error> {
-        let found = self.region_ref(id.region)?.reservation(id.key)?;
-        found.link().map(|link| link.allocation).ok_or(Error::NotBacked(id))
+        self.region_ref(id.region)?.allocation_behind(id)
     }
 
     /// Who maps an allocation; nobody when it is gone.
@@ -432,6 +427,18 @@ impl Graph {
             attributes: mapper.attributes,
             quarantined: mapper.state == MapperState::Quarantined,
         }
+    }
+}
+
+impl Region {
+    /// What there is to know of the region.
+    pub fn info(&self) -> RegionInfo {
+        region_info(self)
+    }
+
+    /// What there is to know of its reservations.
+    pub fn reservations(&self) -> impl Iterator<Item = ReservationInfo> {
+        self.reservations.iter().map(|(key, found)| reservation_info(self, key, found))
     }
 }
 

@@ -63,20 +63,10 @@ impl Graph {
         hardware: &mut dyn Hardware,
     ) -> Result<AllocationId, Error> {
         self.allocations.reserve(1)?;
-        let blocks = self.targets.take(target, request)?;
-        for block in &blocks {
-            hardware.memory_taken(*block);
-        }
+        let blocks = self.targets.take(target, request, hardware)?;
         let len = blocks.iter().map(|block| block.len).sum();
-        Ok(AllocationId(self.allocations.insert_reserved(Allocation {
-            label: request.label,
-            origin: Origin::Target(target),
-            blocks,
-            len,
-            coherence: request.coherence,
-            mappers: Arena::new(),
-            ownership: Ownership::Held,
-        })))
+        let allocation = Allocation::from_target(target, request, blocks, len);
+        Ok(AllocationId(self.allocations.insert_reserved(allocation)))
     }
 
     /// Wraps a range of physical memory that no pool has, such as a device's registers or a frame buffer that
@@ -126,34 +116,19 @@ impl Graph {
     /// # Errors
     /// [`Error::Mapped`] while reservations map it; [`Error::UnknownAllocation`].
     pub fn free(&mut self, allocation: AllocationId, hardware: &mut dyn Hardware) -> Result<(), Error> {
-        let found = self.allocation_ref(allocation)?;
-        if let Some(first) = found.live_mappers().next() {
-            let count = found.live_mappers().count();
-            return Err(Error::Mapped { allocation, first: first.reservation, count });
-        }
-        if let Some(found) = self.allocations.get_mut(allocation.0) {
-            found.ownership = Ownership::Abandoned;
-        }
+        let found = self.allocations.get_mut(allocation.0).ok_or(Error::UnknownAllocation(allocation))?;
+        found.abandon(allocation)?;
         self.collect(allocation, hardware);
         Ok(())
     }
 
     /// Gives an abandoned allocation's memory back, once nobody can reach it.
     pub(super) fn collect(&mut self, id: AllocationId, hardware: &mut dyn Hardware) -> bool {
-        let done = self
-            .allocations
-            .get(id.0)
-            .is_some_and(|found| found.ownership == Ownership::Abandoned && found.mappers.is_empty());
-        if !done {
+        if !self.allocations.get(id.0).is_some_and(Allocation::is_collectable) {
             return false;
         }
         let Some(allocation) = self.allocations.remove(id.0) else { return false };
-        if let Origin::Target(_) = allocation.origin {
-            for block in &allocation.blocks {
-                hardware.memory_returned(*block);
-            }
-            self.targets.give_back(&allocation.blocks);
-        }
+        self.targets.give_back(allocation.returnable(), hardware);
         true
     }
 

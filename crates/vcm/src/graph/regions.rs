@@ -2,13 +2,9 @@
 
 use super::Graph;
 use crate::Span;
-use crate::allocation::{Mapper, MapperState};
-use crate::bound::Bound;
 use crate::error::Error;
 use crate::id::{BoundId, DeviceId, RegionId};
 use crate::region::{Region, RegionRequest};
-use crate::reservation::{Backing, Link, Ownership, Reservation};
-use crate::storage::{Arena, Key, List};
 
 impl Graph {
     /// Makes a region: an address space from which reservations are made.
@@ -48,89 +44,10 @@ impl Graph {
     pub fn clone_region(&mut self, id: RegionId, label: &str) -> Result<RegionId, Error> {
         self.regions.reserve(1)?;
         let original = self.regions.get(id.0).ok_or(Error::UnknownRegion(id))?;
-        let copy = Region {
-            id,
-            label: label.into(),
-            kind: original.kind,
-            window: original.window,
-            usable: original.usable,
-            page_sizes: original.page_sizes,
-            ranges: original.ranges.try_clone()?,
-            reservations: original.reservations.try_clone()?,
-            bounds: Arena::new(),
-            spaces: List::new(),
-            associations: 0,
-        };
-        let bounds = original.bounds.try_map(|bound| {
-            Ok(Bound {
-                span: bound.span,
-                place: bound.place,
-                ranges: bound.ranges.try_clone()?,
-                reservations: bound.reservations,
-            })
-        })?;
-        let key = self.regions.insert_reserved(Region { bounds, ..copy });
-        let clone = RegionId(key);
-        if let Some(region) = self.regions.get_mut(key) {
-            region.id = clone;
-        }
-        if let Err(error) = self.adopt_backings(clone) {
-            self.forget_clone(clone);
-            return Err(error);
-        }
-        Ok(clone)
-    }
-
-    /// Makes the memory behind a clone's reservations know of them. What the original has in quarantine, the
-    /// clone, which is mapped nowhere yet, does not have at all.
-    fn adopt_backings(&mut self, clone: RegionId) -> Result<(), Error> {
-        let region = self.regions.get_mut(clone.0).ok_or(Error::UnknownRegion(clone))?;
-        for slot in 0..region.reservations.slots() {
-            let Some(key) = region.reservations.key_at(slot) else { continue };
-            let Some(reservation) = region.reservations.get(key).copied() else { continue };
-            if reservation.ownership == Ownership::Abandoned {
-                region.remove(key);
-                continue;
-            }
-            let backing = match reservation.backing {
-                Backing::Mapped(link) => {
-                    let allocation = self
-                        .allocations
-                        .get_mut(link.allocation.0)
-                        .ok_or(Error::UnknownAllocation(link.allocation))?;
-                    let mapper = allocation.mappers.insert(Mapper {
-                        reservation: region.reservation_id(key),
-                        offset: link.offset,
-                        len: reservation.len as u64,
-                        attributes: reservation.attributes,
-                        state: MapperState::Live,
-                    })?;
-                    Backing::Mapped(Link { mapper, ..link })
-                }
-                Backing::Quarantined(_) | Backing::None => Backing::None,
-            };
-            if let Some(place) = region.reservations.get_mut(key) {
-                place.backing = backing;
-            }
-            if matches!((reservation.backing, backing), (Backing::Quarantined(_), Backing::None)) {
-                region.unfloat(key);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes back a clone that could not be completed.
-    fn forget_clone(&mut self, clone: RegionId) {
-        let Some(region) = self.regions.remove(clone.0) else { return };
-        for (key, reservation) in region.reservations.iter() {
-            let Some(link) = reservation.link() else { continue };
-            let Some(allocation) = self.allocations.get_mut(link.allocation.0) else { continue };
-            // Only a mapper of the clone itself: those not adopted yet still carry the original's key.
-            let of_clone = crate::ReservationId { region: clone, key };
-            if allocation.mappers.get(link.mapper).is_some_and(|mapper| mapper.reservation == of_clone) {
-                allocation.mappers.remove(link.mapper);
-            }
-        }
+        let key = self.regions.next_key();
+        let mut copy = original.try_clone(RegionId(key), label)?;
+        copy.adopt_backings(&mut self.allocations)?;
+        Ok(RegionId(self.regions.insert_reserved(copy)))
     }
 
     /// Frees a region.
@@ -162,7 +79,7 @@ impl Graph {
     /// # Errors
     /// [`Error::BoundInUse`] while it is reserved from; [`Error::UnknownBound`], [`Error::UnknownRegion`].
     pub fn free_bound(&mut self, bound: BoundId) -> Result<(), Error> {
-        self.region_mut(bound.region)?.free_bound(bound.key)
+        self.region_mut(bound.region)?.free_bound(bound)
     }
 
     /// The addresses of a bound.
@@ -172,17 +89,5 @@ impl Graph {
     pub fn bound_span(&self, bound: BoundId) -> Result<Span, Error> {
         let found = self.region_ref(bound.region)?.bounds.get(bound.key);
         found.map(|bound| bound.span).ok_or(Error::UnknownBound(bound))
-    }
-}
-
-impl Region {
-    /// Takes the address back from an unbacked reservation that follows its memory.
-    fn unfloat(&mut self, key: Key<Reservation>) {
-        let Some(reservation) = self.reservations.get_mut(key) else { return };
-        if reservation.choice == crate::reservation::Choice::FollowsMemory {
-            let place = core::mem::replace(&mut reservation.place, crate::reservation::Place::Floating);
-            reservation.span = None;
-            self.release_place(place);
-        }
     }
 }

@@ -6,7 +6,6 @@ use crate::error::Error;
 use crate::hardware::Hardware;
 use crate::id::{AllocationId, BoundId, RegionId, ReservationId};
 use crate::region::ReservationRequest;
-use crate::reservation::Backing;
 use crate::teardown::Teardown;
 use crate::{Attributes, RegionAddress};
 
@@ -48,11 +47,7 @@ impl Graph {
         bound: BoundId,
         request: &ReservationRequest,
     ) -> Result<ReservationId, Error> {
-        let region = self.region_mut(bound.region)?;
-        if region.bounds.get(bound.key).is_none() {
-            return Err(Error::UnknownBound(bound));
-        }
-        region.reserve(Some(bound.key), request)
+        self.region_mut(bound.region)?.reserve(Some(bound), request)
     }
 
     /// Reserves `len` bytes (rounded up to whole pages) at `start`, a multiple of the page.
@@ -77,7 +72,7 @@ impl Graph {
     /// # Errors
     /// [`Error::Backed`] while it is backed; [`Error::UnknownReservation`], [`Error::UnknownRegion`].
     pub fn unreserve(&mut self, reservation: ReservationId) -> Result<(), Error> {
-        self.region_mut(reservation.region)?.unreserve(reservation.key)
+        self.region_mut(reservation.region)?.unreserve(reservation)
     }
 
     /// The attributes of a reservation.
@@ -85,7 +80,7 @@ impl Graph {
     /// # Errors
     /// [`Error::UnknownReservation`], [`Error::UnknownRegion`].
     pub fn reservation_attributes(&self, reservation: ReservationId) -> Result<Attributes, Error> {
-        Ok(self.region_ref(reservation.region)?.reservation(reservation.key)?.attributes)
+        self.region_ref(reservation.region)?.attributes(reservation)
     }
 
     /// Changes the attributes of a reservation that is not backed.
@@ -97,14 +92,7 @@ impl Graph {
         reservation: ReservationId,
         attributes: Attributes,
     ) -> Result<(), Error> {
-        let found = self.region_mut(reservation.region)?.reservation_mut(reservation.key)?;
-        match found.link() {
-            Some(link) => Err(Error::Backed { reservation, allocation: link.allocation }),
-            None => {
-                found.attributes = attributes;
-                Ok(())
-            }
-        }
+        self.region_mut(reservation.region)?.set_attributes(reservation, attributes)
     }
 
     /// The address of a reservation in its region: the IOVA, the physical address, the CPU's or the guest's.
@@ -113,9 +101,7 @@ impl Graph {
     /// [`Error::NoAddressYet`] for a one-to-one reservation that is not backed; [`Error::UnknownReservation`],
     /// [`Error::UnknownRegion`].
     pub fn device_address(&self, reservation: ReservationId) -> Result<RegionAddress, Error> {
-        let region = self.region_ref(reservation.region)?;
-        let span = region.reservation(reservation.key)?.span.ok_or(Error::NoAddressYet(reservation))?;
-        Ok(region.kind.address(span.first()))
+        self.region_ref(reservation.region)?.device_address(reservation)
     }
 
     /// Checks a backing and reserves what it needs; [`BackPlan::commit`] makes it so.
@@ -135,7 +121,7 @@ impl Graph {
         let region =
             self.regions.get_mut(reservation.region.0).ok_or(Error::UnknownRegion(reservation.region))?;
         let memory = self.allocations.get_mut(allocation.0).ok_or(Error::UnknownAllocation(allocation))?;
-        BackPlan::new(region, reservation.key, memory, allocation, extent)
+        BackPlan::new(region, reservation, memory, allocation, extent)
     }
 
     /// Backs a reservation with all of an allocation: from now on every active association of its region sees the
@@ -170,16 +156,10 @@ impl Graph {
     /// through this reservation. This cannot fail; what the hardware does not finish goes into quarantine.
     pub fn unback(&mut self, reservation: ReservationId, hardware: &mut dyn Hardware) -> Teardown {
         let Some(region) = self.regions.get_mut(reservation.region.0) else { return Teardown::NothingThere };
-        let Ok(found) = region.reservation(reservation.key) else { return Teardown::NothingThere };
-        let link = match found.backing {
-            Backing::None => return Teardown::NothingThere,
-            Backing::Mapped(link) | Backing::Quarantined(link) => link,
-        };
-        let Some(allocation) = self.allocations.get_mut(link.allocation.0) else {
-            return Teardown::NothingThere;
-        };
-        let outcome = unback(region, reservation.key, allocation, hardware);
-        self.collect(link.allocation, hardware);
+        let Ok(id) = region.allocation_behind(reservation) else { return Teardown::NothingThere };
+        let Some(allocation) = self.allocations.get_mut(id.0) else { return Teardown::NothingThere };
+        let outcome = unback(region, reservation, allocation, hardware);
+        self.collect(id, hardware);
         outcome
     }
 }

@@ -15,6 +15,7 @@ const CLASSES: usize = SMALL as usize + (LARGEST_ORDER - SMALL.trailing_zeros())
 const DEPTH: usize = 31;
 
 /// The class for ranges of `extra` + 1 bytes in granules of 2^`shift` bytes.
+#[inline]
 pub(super) fn class_of(extra: u64, shift: u32) -> Option<usize> {
     let extra_granules = extra >> shift;
     if extra_granules < SMALL {
@@ -61,12 +62,14 @@ impl Cache {
     }
 
     /// The slot last put into `class`.
+    #[inline]
     pub(super) fn top(&self, class: usize) -> Option<u32> {
         let class = self.classes.get(class)?;
         class.slots.get((class.len as usize).wrapping_sub(1)).copied()
     }
 
     /// Takes the slot last put into `class`.
+    #[inline]
     pub(super) fn pop(&mut self, class: usize) {
         if let Some(class) = self.classes.get_mut(class)
             && class.len > 0
@@ -77,6 +80,7 @@ impl Cache {
     }
 
     /// Puts `slot` into `class`; `false` when the class is full.
+    #[inline]
     pub(super) fn push(&mut self, class: usize, slot: u32) -> bool {
         if let Some(class) = self.classes.get_mut(class)
             && let Some(place) = class.slots.get_mut(class.len as usize)

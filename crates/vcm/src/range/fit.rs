@@ -20,6 +20,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    #[inline]
     pub(super) fn new(extra: u64, alignment: u64, granule: u64, within: Span) -> Self {
         // The order of the smallest power of two that is not below the length; 64 for lengths above 2^63.
         let len_order = 64 - extra.leading_zeros() as u8;
@@ -36,16 +37,19 @@ impl Wanted {
     }
 
     /// Whether a gap of these measures takes the range for certain.
+    #[inline]
     pub(super) fn surely_fits(&self, measure: Measure) -> bool {
         measure.gap > self.sure_extra || (measure.gap > self.extra && measure.order >= self.sure_order)
     }
 
     /// Whether a gap of these measures can take the range at all.
+    #[inline]
     pub(super) fn may_fit(&self, measure: Measure) -> bool {
         measure.gap > self.extra && measure.order >= self.least_order
     }
 
     /// The lowest place in the gap from `first` to `last`.
+    #[inline]
     pub(super) fn place(&self, first: u64, last: u64) -> Option<u64> {
         let low = first.max(self.within.first());
         let high = last.min(self.within.last());
@@ -54,6 +58,7 @@ impl Wanted {
     }
 
     /// The place with the largest alignment in the gap from `first` to `last`, whatever was wanted.
+    #[inline]
     pub(super) fn most_aligned_place(&self, granule: u64, first: u64, last: u64) -> Option<u64> {
         let low = first.max(self.within.first()).checked_add(granule - 1)? & !(granule - 1);
         let high = last.min(self.within.last()).checked_sub(self.extra)?;
@@ -80,6 +85,7 @@ pub(super) struct Measure {
 
 impl Measure {
     /// Of the gap of `gap` bytes from `first` on.
+    #[inline]
     pub(super) fn of(first: u64, gap: u64) -> Self {
         if gap == 0 {
             return Self::default();
@@ -92,6 +98,7 @@ impl Measure {
         Self { gap, order: (order - u32::from(!fits)) as u8 }
     }
 
+    #[inline]
     pub(super) fn max(self, other: Self) -> Self {
         Self { gap: self.gap.max(other.gap), order: self.order.max(other.order) }
     }

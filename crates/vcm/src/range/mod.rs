@@ -114,23 +114,23 @@ impl<T> Ranges<T> {
 
     /// The free run that `slot`, a cached range, is the first cached range of.
     fn run_from(&self, slot: u32) -> Option<Span> {
-        let mut place = self.tree.place_of(self.slots.at(slot).leaf, slot)?;
+        let mut place = self.place_of(slot);
         let before = self.tree.previous(place)?;
         if self.is_cached(before) {
             return None;
         }
-        let first = self.tree.leaf(before.leaf).end[before.index];
+        let first = self.tree.leaf(before.leaf).entries[before.index].end;
         while let Some(next) = self.tree.next(place)
             && self.is_cached(next)
         {
             place = next;
         }
-        let limit = self.tree.leaf(place.leaf).first[place.index + 1];
+        let limit = self.tree.leaf(place.leaf).entries[place.index + 1].first;
         Span::inclusive(first, limit.wrapping_sub(1))
     }
 
     fn is_cached(&self, place: Place) -> bool {
-        let slot = self.tree.leaf(place.leaf).slot[place.index];
+        let slot = self.tree.leaf(place.leaf).entries[place.index].slot;
         slot != node::NONE && self.slots.at(slot).value.is_none()
     }
 
@@ -255,13 +255,13 @@ impl<T> Ranges<T> {
         if at.leaf == node::NONE {
             return None;
         }
-        let slot = self.tree.leaf(at.leaf).slot[at.index];
+        let slot = self.tree.leaf(at.leaf).entries[at.index].slot;
         if slot != node::NONE && self.slots.at(slot).last >= span.first() {
             return Some(slot);
         }
         let next = self.tree.next(at)?;
-        let leaf = self.tree.leaf(next.leaf);
-        (leaf.first[next.index] <= span.last()).then_some(leaf.slot[next.index])
+        let entry = self.tree.leaf(next.leaf).entries[next.index];
+        (entry.first <= span.last()).then_some(entry.slot)
     }
 
     fn class_of(&self, slot: u32) -> Option<usize> {
@@ -269,12 +269,16 @@ impl<T> Ranges<T> {
         class_of(slot.last - slot.first, self.granule.trailing_zeros())
     }
 
+    fn place_of(&self, slot: u32) -> Place {
+        let slot = self.slots.at(slot);
+        self.tree.place_of(slot.leaf, slot.first)
+    }
+
     /// Takes a range that is not placed any more out of the tree.
     fn forget(&mut self, slot: u32) {
-        if let Some(place) = self.tree.place_of(self.slots.at(slot).leaf, slot) {
-            self.tree.remove(&mut self.slots, place);
-            self.slots.give_back(slot);
-        }
+        let place = self.place_of(slot);
+        self.tree.remove(&mut self.slots, place);
+        self.slots.give_back(slot);
     }
 
     /// Empties the cache.
@@ -291,8 +295,8 @@ impl<T> Ranges<T> {
         let span = Span::inclusive(slot.first, slot.last)?;
         self.len -= 1;
         self.free += span.len();
-        if let Some(next) = slot.generation.checked_add(1) {
-            slot.generation = next;
+        if slot.generation != u32::MAX {
+            slot.generation += 1;
             if let Some(class) = class_of(span.last() - span.first(), self.granule.trailing_zeros())
                 && self.cache.push(class, key.slot)
             {
@@ -300,9 +304,8 @@ impl<T> Ranges<T> {
             }
         } else {
             // The generations of this slot are used up: it is neither cached nor ever used again.
-            if let Some(place) = self.tree.place_of(slot.leaf, key.slot) {
-                self.tree.remove(&mut self.slots, place);
-            }
+            let place = self.place_of(key.slot);
+            self.tree.remove(&mut self.slots, place);
             return Some((span, value));
         }
         self.forget(key.slot);
@@ -336,7 +339,7 @@ impl<T> Ranges<T> {
 
     /// The placed range at `place`; `None` for the edge and for cached ranges.
     fn entry(&self, place: Place) -> Option<(RangeKey, Span, &T)> {
-        let number = self.tree.leaf(place.leaf).slot[place.index];
+        let number = self.tree.leaf(place.leaf).entries[place.index].slot;
         if number == node::NONE {
             return None;
         }
@@ -353,7 +356,7 @@ impl<T> Ranges<T> {
         core::iter::from_fn(move || {
             loop {
                 let place = next?;
-                if self.tree.leaf(place.leaf).first[place.index] > span.last() {
+                if self.tree.leaf(place.leaf).entries[place.index].first > span.last() {
                     next = None;
                     return None;
                 }

@@ -10,76 +10,101 @@ pub(super) const LEAF: usize = 16;
 /// Children per inner node.
 pub(super) const FAN: usize = 16;
 
+/// A range in a leaf.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// The first address.
+    pub(super) first: u64,
+    /// One past the last address, wrapping.
+    pub(super) end: u64,
+    pub(super) slot: u32,
+}
+
+impl Entry {
+    const EMPTY: Self = Self { first: 0, end: 0, slot: NONE };
+}
+
 /// Ranges that follow one another. The gap after a range belongs to it.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
-    /// The first address of each range; behind the last, that of the next leaf's first range, or one past
-    /// the window (which wraps to 0 at the end of a 64-bit space: all differences wrap too).
-    pub(super) first: [u64; LEAF + 1],
-    /// One past the last address of each range, wrapping.
-    pub(super) end: [u64; LEAF],
-    pub(super) slot: [u32; LEAF],
     pub(super) len: u32,
-    pub(super) measure: Measure,
     pub(super) parent: u32,
     /// The index in the parent.
     pub(super) at: u32,
     pub(super) previous: u32,
     /// The next leaf; in a free leaf, the next free one.
     pub(super) next: u32,
+    pub(super) measure: Measure,
+    /// The ranges. Behind the last, `first` is that of the next leaf's first range, or one past the window
+    /// (which wraps to 0 at the end of a 64-bit space: all differences wrap too).
+    pub(super) entries: [Entry; LEAF + 1],
 }
 
 impl Leaf {
     pub(super) const EMPTY: Self = Self {
-        first: [0; LEAF + 1],
-        end: [0; LEAF],
-        slot: [NONE; LEAF],
         len: 0,
-        measure: Measure { gap: 0, order: 0 },
         parent: NONE,
         at: 0,
         previous: NONE,
         next: NONE,
+        measure: Measure { gap: 0, order: 0 },
+        entries: [Entry::EMPTY; LEAF + 1],
     };
 
+    /// The first leaf, with nothing but the edge of the window from `first` to `last`.
+    pub(super) fn edge(first: u64, last: u64) -> Self {
+        let mut leaf = Self { len: 1, ..Self::EMPTY };
+        leaf.entries[0] = Entry { first, end: first, slot: NONE };
+        leaf.entries[1].first = last.wrapping_add(1);
+        leaf.remeasure();
+        leaf
+    }
+
+    #[inline]
     pub(super) fn len(&self) -> usize {
         (self.len as usize).min(LEAF)
     }
 
     /// The length of the gap behind range `index`.
+    #[inline]
     pub(super) fn gap(&self, index: usize) -> u64 {
-        self.first[index + 1].wrapping_sub(self.end[index])
+        self.entries[index + 1].first.wrapping_sub(self.entries[index].end)
     }
 
+    #[inline]
     pub(super) fn measure_of(&self, index: usize) -> Measure {
-        Measure::of(self.end[index], self.gap(index))
+        Measure::of(self.entries[index].end, self.gap(index))
     }
 
+    #[inline]
     pub(super) fn remeasure(&mut self) {
         let len = self.len();
         let mut best = Measure::default();
-        for (end, next) in self.end[..len].iter().zip(&self.first[1..=len]) {
-            best = best.max(Measure::of(*end, next.wrapping_sub(*end)));
+        for pair in self.entries[..=len].windows(2) {
+            best = best.max(Measure::of(pair[0].end, pair[1].first.wrapping_sub(pair[0].end)));
         }
         self.measure = best;
     }
 
+    /// The last range that starts at or below `address`, or the first.
+    #[inline]
+    pub(super) fn index_for(&self, address: u64) -> usize {
+        let len = self.len().max(1);
+        self.entries[1..len].partition_point(|entry| entry.first <= address)
+    }
+
+    #[inline]
     pub(super) fn insert(&mut self, index: usize, first: u64, end: u64, slot: u32) {
         let len = self.len();
-        self.first.copy_within(index..=len, index + 1);
-        self.end.copy_within(index..len, index + 1);
-        self.slot.copy_within(index..len, index + 1);
-        self.first[index] = first;
-        self.end[index] = end;
-        self.slot[index] = slot;
+        self.entries.copy_within(index..=len, index + 1);
+        self.entries[index] = Entry { first, end, slot };
         self.len += 1;
     }
 
+    #[inline]
     pub(super) fn remove(&mut self, index: usize) {
         let len = self.len();
-        self.first.copy_within(index + 1..=len, index);
-        self.end.copy_within(index + 1..len, index);
-        self.slot.copy_within(index + 1..len, index);
+        self.entries.copy_within(index + 1..=len, index);
         self.len -= 1;
     }
 }
@@ -109,19 +134,23 @@ impl Inner {
         at: 0,
     };
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         (self.len as usize).min(FAN)
     }
 
+    #[inline]
     pub(super) fn measure_of(&self, index: usize) -> Measure {
         Measure { gap: self.gap[index], order: self.order[index] }
     }
 
+    #[inline]
     pub(super) fn set_measure(&mut self, index: usize, measure: Measure) {
         self.gap[index] = measure.gap;
         self.order[index] = measure.order;
     }
 
+    #[inline]
     pub(super) fn measure(&self) -> Measure {
         let len = self.len();
         Measure {
@@ -131,6 +160,7 @@ impl Inner {
     }
 
     /// The child in which `address` is: the last that starts at or below it.
+    #[inline]
     pub(super) fn child_for(&self, address: u64) -> usize {
         let len = self.len().max(1);
         self.low[1..len].partition_point(|low| *low <= address)

@@ -70,18 +70,22 @@ impl Tree {
         self.len
     }
 
+    #[inline]
     pub(super) fn leaf(&self, leaf: u32) -> &Leaf {
         &self.leaves[leaf as usize]
     }
 
+    #[inline]
     fn leaf_mut(&mut self, leaf: u32) -> &mut Leaf {
         &mut self.leaves[leaf as usize]
     }
 
+    #[inline]
     fn inner(&self, inner: u32) -> &Inner {
         &self.inners[inner as usize]
     }
 
+    #[inline]
     fn inner_mut(&mut self, inner: u32) -> &mut Inner {
         &mut self.inners[inner as usize]
     }
@@ -97,15 +101,14 @@ impl Tree {
             node = inner.child[inner.child_for(address)];
         }
         let leaf = self.leaf(node);
-        let len = leaf.len().max(1);
-        Some(Place { leaf: node, index: leaf.first[1..len].partition_point(|first| *first <= address) })
+        Some(Place { leaf: node, index: leaf.index_for(address) })
     }
 
-    /// The place of the range in `slot`, which says that it is in `leaf`.
-    pub(super) fn place_of(&self, leaf: u32, slot: u32) -> Option<Place> {
+    /// The place of the range that starts at `first`, in `leaf`. (The edge may start there too, before it.)
+    #[inline]
+    pub(super) fn place_of(&self, leaf: u32, first: u64) -> Place {
         let node = self.leaf(leaf);
-        let index = node.slot[..node.len()].iter().position(|each| *each == slot)?;
-        Some(Place { leaf, index })
+        Place { leaf, index: node.index_for(first) }
     }
 
     /// The entry behind `place`.
@@ -154,7 +157,7 @@ impl Tree {
             for index in 0..leaf.len() {
                 let gap = leaf.gap(index);
                 if gap > wanted.extra {
-                    let start = leaf.end[index];
+                    let start = leaf.entries[index].end;
                     if let Some(first) = wanted.place(start, start + (gap - 1)) {
                         return Some(Found { after: Place { leaf: node, index }, first });
                     }
@@ -203,7 +206,7 @@ impl Tree {
                 if gap <= wanted.extra {
                     continue;
                 }
-                let start = leaf.end[index];
+                let start = leaf.entries[index].end;
                 let Some(first) = wanted.most_aligned_place(self.granule, start, start + (gap - 1)) else {
                     continue;
                 };
@@ -245,7 +248,7 @@ impl Tree {
         if height == 0 {
             let leaf = self.leaf(node);
             for index in 0..leaf.len() {
-                if let Some(gap) = Span::new(leaf.end[index], leaf.gap(index))
+                if let Some(gap) = Span::new(leaf.entries[index].end, leaf.gap(index))
                     && let Some(part) = gap.intersection(within)
                     && beats(best, part.len() as u64)
                 {
@@ -273,12 +276,7 @@ impl Tree {
     pub(super) fn reserve(&mut self, after: Place) -> Result<Place, OutOfMemory> {
         if self.root == NONE {
             self.leaves.reserve(1)?;
-            let mut leaf = Leaf { len: 1, ..Leaf::EMPTY };
-            leaf.first[0] = self.window.first();
-            leaf.end[0] = self.window.first();
-            leaf.first[1] = self.window.last().wrapping_add(1);
-            leaf.remeasure();
-            self.leaves.push_reserved(leaf);
+            self.leaves.push_reserved(Leaf::edge(self.window.first(), self.window.last()));
             self.root = 0;
             return Ok(Place { leaf: 0, index: 0 });
         }
@@ -381,18 +379,16 @@ impl Tree {
         let keep = if index == LEAF && self.leaf(left).next == NONE { LEAF - 1 } else { LEAF / 2 };
         let old = self.leaf_mut(left);
         let mut new = Leaf { len: (LEAF - keep) as u32, previous: left, next: old.next, ..Leaf::EMPTY };
-        new.first[..=LEAF - keep].copy_from_slice(&old.first[keep..]);
-        new.end[..LEAF - keep].copy_from_slice(&old.end[keep..]);
-        new.slot[..LEAF - keep].copy_from_slice(&old.slot[keep..]);
+        new.entries[..=LEAF - keep].copy_from_slice(&old.entries[keep..]);
         old.len = keep as u32;
         old.next = right;
         old.remeasure();
         new.remeasure();
-        for slot in &new.slot[..LEAF - keep] {
-            slots.at_mut(*slot).leaf = right;
+        for entry in &new.entries[..LEAF - keep] {
+            slots.at_mut(entry.slot).leaf = right;
         }
         let (parent, at, measure) = (old.parent, old.at, old.measure);
-        let (next, low, right_measure) = (new.next, new.first[0], new.measure);
+        let (next, low, right_measure) = (new.next, new.entries[0].first, new.measure);
         *self.leaf_mut(right) = new;
         if next != NONE {
             self.leaf_mut(next).previous = right;
@@ -418,7 +414,7 @@ impl Tree {
         if parent == NONE {
             let root = self.take_inner();
             let (left_low, left_measure) = if height == 0 {
-                (self.leaf(left).first[0], self.leaf(left).measure)
+                (self.leaf(left).entries[0].first, self.leaf(left).measure)
             } else {
                 (self.inner(left).low[0], self.inner(left).measure())
             };
@@ -514,10 +510,10 @@ impl Tree {
         node.remove(0);
         node.remeasure();
         let (parent, at, measure, len) = (node.parent, node.at, node.measure, node.len());
-        let (start, previous) = (node.first[0], node.previous);
+        let (start, previous) = (node.entries[0].first, node.previous);
         let before = self.leaf_mut(previous);
         let last = before.len() - 1;
-        before.first[last + 1] = start;
+        before.entries[last + 1].first = start;
         before.measure = before.measure.max(before.measure_of(last));
         let (before_parent, before_at, before_measure) = (before.parent, before.at, before.measure);
         self.measure_changed(before_parent, before_at, before_measure);
@@ -568,14 +564,12 @@ impl Tree {
         let moved = from.len();
         let to = self.leaf_mut(left);
         let len = to.len();
-        to.first[len..=len + moved].copy_from_slice(&from.first[..=moved]);
-        to.end[len..len + moved].copy_from_slice(&from.end[..moved]);
-        to.slot[len..len + moved].copy_from_slice(&from.slot[..moved]);
+        to.entries[len..=len + moved].copy_from_slice(&from.entries[..=moved]);
         to.len += moved as u32;
         to.measure = to.measure.max(from.measure);
         let (parent, at, measure) = (to.parent, to.at, to.measure);
-        for slot in &from.slot[..moved] {
-            slots.at_mut(*slot).leaf = left;
+        for entry in &from.entries[..moved] {
+            slots.at_mut(entry.slot).leaf = left;
         }
         self.measure_changed(parent, at, measure);
         self.remove_leaf(right);
@@ -672,15 +666,16 @@ impl Tree {
             assert_eq!(node.previous, if position == 0 { NONE } else { leaves[position - 1] });
             assert_eq!(node.next, leaves.get(position + 1).copied().unwrap_or(NONE));
             for index in 0..node.len() {
-                entries.push((node.first[index], node.end[index]));
+                let entry = node.entries[index];
+                entries.push((entry.first, entry.end));
                 if position + index > 0 {
-                    let slot = slots.at(node.slot[index]);
-                    assert_eq!((slot.first, slot.leaf), (node.first[index], *leaf));
-                    assert_eq!(slot.last.wrapping_add(1), node.end[index]);
+                    let slot = slots.at(entry.slot);
+                    assert_eq!((slot.first, slot.leaf), (entry.first, *leaf));
+                    assert_eq!(slot.last.wrapping_add(1), entry.end);
                 }
             }
-            let limit = leaves.get(position + 1).map(|next| self.leaf(*next).first[0]);
-            assert_eq!(node.first[node.len()], limit.unwrap_or(self.window.last().wrapping_add(1)));
+            let limit = leaves.get(position + 1).map(|next| self.leaf(*next).entries[0].first);
+            assert_eq!(node.entries[node.len()].first, limit.unwrap_or(self.window.last().wrapping_add(1)));
         }
         assert_eq!(entries.len(), self.len + 1);
         assert!(entries[1..].is_sorted_by(|a, b| a.1 <= b.0 && a.0 < b.0));
@@ -708,7 +703,7 @@ impl Tree {
         for index in 0..inner.len() {
             let child = inner.child[index];
             let (low, measure) = if height == 1 {
-                (self.leaf(child).first[0], self.leaf(child).measure)
+                (self.leaf(child).entries[0].first, self.leaf(child).measure)
             } else {
                 (self.inner(child).low[0], self.inner(child).measure())
             };
