@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod platform;
+pub mod topology;
 mod transfer;
 
 pub use platform::{DeviceDescription, Event, FaultToken, MemoryDescription, Platform, PlatformError};

@@ -105,7 +105,7 @@ pub enum Transfer {
         /// What to write.
         seed: u64,
     },
-    /// Read, and report the [`checksum`] of what was read in the order of the visit.
+    /// Read, and report the [`Checksum`] of what was read in the order of the visit.
     Read {
         /// Where from.
         from: Surface,

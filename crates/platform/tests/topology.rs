@@ -1,0 +1,13 @@
+//! Reading a machine's topology from device trees.
+#[path = "topology/edit.rs"]
+mod edit;
+#[path = "topology/hostile.rs"]
+mod hostile;
+#[path = "topology/invariants.rs"]
+mod invariants;
+#[path = "topology/malformed.rs"]
+mod malformed;
+#[path = "topology/real.rs"]
+mod real;
+#[path = "topology/shipped.rs"]
+mod shipped;
