@@ -32,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod exclusive;
+mod hooks;
 mod lock;
 mod manager;
 mod table;

@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The place of a lock in the order: see [`vcm::parts`]. Objects of one kind follow each other by slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Rank {
+    /// Whoever decides which physical range is whose, one at a time.
+    PhysicalRanges,
     Devices,
     Region(u32),
     Allocation(u32),

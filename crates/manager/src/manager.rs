@@ -1,13 +1,15 @@
 //! The operations of the graph, for many callers.
 
+use crate::hooks::Hooks;
 use crate::lock::{Rank, Ranked};
 use crate::table::Table;
 use vcm::parts::{Allocation, Devices, Lookup, Region, Targets, reap_ranges, unback};
 use vcm::pool::Policy;
 use vcm::{
-    AllocationId, AllocationRequest, AssociationId, Attributes, BackPlan, BoundId, DeviceId, DeviceRequest,
-    Error, Extent, Hardware, Key, Label, Part, PoolId, Reaped, RegionAddress, RegionId, RegionInfo,
-    RegionRequest, ReservationId, ReservationInfo, ReservationRequest, Span, TargetId, Teardown,
+    AllocationId, AllocationRequest, Answer, AssociationId, Attributes, BackPlan, BoundId, DeviceHandle,
+    DeviceId, DeviceRequest, Error, Extent, Fault, Handled, Hardware, Holder, Key, Label, Part,
+    PhysicalAddress, PoolId, Reaped, RegionAddress, RegionId, RegionInfo, RegionRequest, ReservationId,
+    ReservationInfo, ReservationRequest, Span, TargetId, Teardown,
 };
 
 /// The mapping graph of one machine, for many threads at a time.
@@ -17,10 +19,12 @@ use vcm::{
 /// it allows it. The operations are those of [`vcm::Graph`], with the same names and errors.
 #[derive(Debug)]
 pub struct Manager<H> {
+    physical_ranges: Ranked<()>,
     devices: Ranked<Devices>,
     regions: Table<Region>,
     allocations: Table<Allocation>,
     targets: Ranked<Targets>,
+    hooks: Hooks<H>,
     hardware: H,
 }
 
@@ -46,10 +50,12 @@ where
     /// A graph without objects, over `hardware`.
     pub fn new(hardware: H) -> Self {
         Self {
+            physical_ranges: Ranked::new(Rank::PhysicalRanges, ()),
             devices: Ranked::new(Rank::Devices, Devices::default()),
             regions: Table::new(Rank::Region),
             allocations: Table::new(Rank::Allocation),
             targets: Ranked::new(Rank::Targets, Targets::default()),
+            hooks: Hooks::default(),
             hardware,
         }
     }
@@ -245,7 +251,33 @@ where
     /// # Errors
     /// As there.
     pub fn add_pool(&self, label: &str, memory: Span, policy: Policy) -> Result<PoolId, Error> {
+        let _deciding = self.physical_ranges.lock();
+        self.no_allocation_holds(memory)?;
         self.targets.lock().add_pool(label, memory, policy)
+    }
+
+    /// As [`Graph::wrap_physical`](vcm::Graph::wrap_physical).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wrap_physical(&self, label: &str, base: PhysicalAddress, len: u64) -> Result<AllocationId, Error> {
+        let wrapped = Allocation::wrapping(label, base, len)?;
+        let _deciding = self.physical_ranges.lock();
+        if let Some(asked) = Span::new(base.raw(), len) {
+            self.targets.lock().must_not_hold(asked)?;
+            self.no_allocation_holds(asked)?;
+        }
+        self.allocations.insert_with(|_| Ok::<_, Error>(wrapped)).map(AllocationId::from_key)
+    }
+
+    fn no_allocation_holds(&self, asked: Span) -> Result<(), Error> {
+        for key in self.allocations.keys() {
+            if self.allocations.with(key, |memory| memory.overlaps(asked)) == Some(true) {
+                let holder = Holder::Allocation(AllocationId::from_key(key));
+                return Err(Error::MemoryHeld { asked, holder });
+            }
+        }
+        Ok(())
     }
 
     /// As [`Graph::add_target`](vcm::Graph::add_target).
@@ -317,6 +349,18 @@ where
         self.region(region, |region| devices.deassociate(region, association, &mut &self.hardware))
     }
 
+    /// As [`Graph::set_association_part`](vcm::Graph::set_association_part).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_association_part(&self, association: AssociationId, part: Part) -> Result<(), Error> {
+        let mut devices = self.devices.lock();
+        let region = devices.region_of(association)?;
+        self.region(region, |region| {
+            devices.set_part(region, association, part, &mut Locked(&self.allocations), &mut &self.hardware)
+        })
+    }
+
     /// As [`Graph::activate`](vcm::Graph::activate).
     ///
     /// # Errors
@@ -328,6 +372,23 @@ where
     /// As [`Graph::deactivate`](vcm::Graph::deactivate).
     pub fn deactivate(&self, association: AssociationId) -> Teardown {
         self.devices.lock().deactivate(association, &mut &self.hardware)
+    }
+
+    /// Installs `hook` to answer the faults of the device that the machine knows as `device`, in place of the one
+    /// before. It is called without any lock held and may use the manager.
+    pub fn hook(&self, device: DeviceHandle, hook: impl Fn(&Fault, &Self) -> Answer + Send + Sync + 'static) {
+        self.hooks.install(device, Box::new(hook));
+    }
+
+    /// Takes a device's hook away: its faults are terminated, and the first one asks for a warning.
+    pub fn unhook(&self, device: DeviceHandle) {
+        self.hooks.remove(device);
+    }
+
+    /// Says what the hardware is to be told of a fault: what the device's hook answers, or, without one,
+    /// termination.
+    pub fn handle_fault(&self, fault: &Fault) -> (Answer, Handled) {
+        self.hooks.handle(fault, self)
     }
 
     /// As [`Graph::reap`](vcm::Graph::reap).

@@ -5,9 +5,10 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use vcm::pool::Policy;
 use vcm::{
-    AllocationRequest, Attributes, DeviceHandle, DeviceRequest, Error, Extent, Format, Hardware,
-    HardwareError, LeafCount, PageSizes, Part, PhysicalAddress, Quiesced, RegionKind, RegionRequest, SIZE_1M,
-    SIZE_4K, SIZE_64K, Segment, Segments, SpaceHandle, Span, TargetId, Teardown, Unfinished,
+    AllocationRequest, Answer, Attributes, DeviceHandle, DeviceRequest, Error, Extent, Fault, FaultAccess,
+    FaultReason, FaultState, Format, Handled, Hardware, HardwareError, LeafCount, PageSizes, Part,
+    PhysicalAddress, Quiesced, RETRY_LIMIT, RegionKind, RegionRequest, SIZE_1M, SIZE_4K, SIZE_64K, Segment,
+    Segments, SpaceHandle, Span, TargetId, Teardown, Unfinished,
 };
 use vcm_manager::Manager;
 
@@ -215,4 +216,54 @@ fn what_everybody_frees_is_freed_once() {
         });
         assert_eq!(freed.into_inner(), 1);
     }
+}
+
+/// Memory on demand, answered by a hook that uses the manager itself.
+#[test]
+fn a_hook_backs_the_reservation_and_retries() {
+    let (manager, target) = with_memory(Machine::default());
+    let region = active_region(&manager, 0);
+    let reservation = manager.reserve(region, SIZE_64K, Attributes::READ_WRITE).unwrap();
+    let address = manager.device_address(reservation).unwrap().raw();
+    let fault = Fault {
+        device: DeviceHandle(0),
+        address,
+        access: FaultAccess::Write,
+        reason: FaultReason::Translation,
+        state: FaultState::Stalled,
+    };
+    assert_eq!(manager.handle_fault(&fault), (Answer::Terminate, Handled::ByNobody { warn: true }));
+    assert_eq!(manager.handle_fault(&fault), (Answer::Terminate, Handled::ByNobody { warn: false }));
+    manager.hook(DeviceHandle(0), move |_, manager: &Manager<Machine>| {
+        let memory = manager.allocate(target, &AllocationRequest::new("demand", SIZE_64K)).unwrap();
+        manager.back(reservation, memory, Extent::Whole).unwrap();
+        Answer::Retry
+    });
+    assert_eq!(manager.handle_fault(&fault), (Answer::Retry, Handled::ByHook));
+    assert_eq!(manager.hardware().pages.lock().unwrap().len(), 16);
+    // A hook that mends nothing does not hang the machine.
+    manager.hook(DeviceHandle(0), |_, _| Answer::Retry);
+    let answers = (0..RETRY_LIMIT).map(|_| manager.handle_fault(&fault).0);
+    assert_eq!(answers.filter(|answer| *answer == Answer::Terminate).count(), 1);
+}
+
+/// A physical range has one owner, whoever comes first.
+#[test]
+fn ranges_are_wrapped_once_and_never_out_of_a_pool() {
+    let (manager, _) = with_memory(Machine::default());
+    let inside = manager.wrap_physical("inside", PhysicalAddress::new(0x8000_0000), SIZE_4K);
+    assert!(matches!(inside, Err(Error::MemoryHeld { .. })));
+    let wrapped = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                if manager.wrap_physical("registers", PhysicalAddress::new(0x100_0000), SIZE_64K).is_ok() {
+                    wrapped.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(wrapped.into_inner(), 1);
+    let over = Span::new(0x100_0000, SIZE_1M).unwrap();
+    assert!(matches!(manager.add_pool("over", over, Policy::Splitting), Err(Error::MemoryHeld { .. })));
 }

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::id::{AllocationId, ReservationId, TargetId};
+use crate::region::PAGE;
 use crate::reservation::Ownership;
 use crate::storage::{Arena, List};
 use crate::target::AllocationRequest;
@@ -79,6 +80,30 @@ impl Allocation {
             mappers: Arena::new(),
             ownership: Ownership::Held,
         }
+    }
+
+    /// An allocation that wraps `len` bytes at `base`, whole pages that no pool has.
+    ///
+    /// # Errors
+    /// [`Error::BadAlignment`], [`Error::BadLength`], [`Error::OutOfMemory`].
+    pub fn wrapping(label: &str, base: PhysicalAddress, len: u64) -> Result<Self, Error> {
+        if !base.is_aligned(PAGE) {
+            return Err(Error::BadAlignment { value: base.raw(), unit: PAGE });
+        }
+        if !len.is_multiple_of(PAGE) || Span::new(base.raw(), len).is_none() {
+            return Err(Error::BadLength { start: base.raw(), len: u128::from(len), page: PAGE });
+        }
+        let mut blocks = List::new();
+        blocks.push(Segment { base, len })?;
+        Ok(Self {
+            label: label.into(),
+            origin: Origin::Wrapped,
+            blocks,
+            len,
+            coherence: Coherence::Any,
+            mappers: Arena::new(),
+            ownership: Ownership::Held,
+        })
     }
 
     /// Its name.
@@ -182,7 +207,7 @@ impl Allocation {
     }
 
     /// Whether a block of it shares a byte with `span`.
-    pub(crate) fn overlaps(&self, span: Span) -> bool {
+    pub fn overlaps(&self, span: Span) -> bool {
         self.blocks.iter().filter_map(|block| block.span()).any(|block| block.overlaps(span))
     }
 

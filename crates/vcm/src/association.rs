@@ -4,6 +4,7 @@ use crate::allocation::Allocation;
 use crate::backing::unmap;
 use crate::device::{Device, DeviceRequest, Hook};
 use crate::error::Error;
+use crate::fault::Retries;
 use crate::hardware::{Format, Hardware, HardwareError, HardwareErrorKind, Part, SpaceHandle};
 use crate::id::{AllocationId, AssociationId, DeviceId, RegionId};
 use crate::range::{RangeKey, Ranges};
@@ -86,7 +87,7 @@ impl Devices {
             reserved,
             associations: List::new(),
             hook: Hook::None,
-            retries: None,
+            retries: Retries::default(),
         })?))
     }
 

@@ -1,6 +1,6 @@
 //! Devices: what regions are associated with.
 
-use crate::fault::{Answer, Fault};
+use crate::fault::{Answer, Fault, Retries};
 use crate::graph::Graph;
 use crate::id::AssociationId;
 use crate::storage::List;
@@ -69,6 +69,5 @@ pub struct Device {
     pub(crate) reserved: List<Span>,
     pub(crate) associations: List<AssociationId>,
     pub(crate) hook: Hook,
-    /// The address of the last fault, and how often in a row a retry was answered there.
-    pub(crate) retries: Option<(u64, u32)>,
+    pub(crate) retries: Retries,
 }

@@ -104,3 +104,30 @@ impl fmt::Display for Answer {
         })
     }
 }
+
+/// How often in a row a hook may answer a retry for one address before the transaction is terminated: a hook that
+/// mends nothing must not hang the machine.
+pub const RETRY_LIMIT: u32 = 16;
+
+/// Counts a device's retries, and overrules the one too many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Retries {
+    /// The address of the last retry, and how many there were in a row.
+    last: Option<(u64, u32)>,
+}
+
+impl Retries {
+    /// What the hardware is to be told when a hook answered `answer`. It is another answer only when this is the
+    /// [`RETRY_LIMIT`]th retry at one address, or when the transaction is over anyway.
+    pub fn judge(&mut self, fault: &Fault, answer: Answer) -> Answer {
+        let before = match self.last.take() {
+            Some((address, count)) if address == fault.address => count,
+            _ => 0,
+        };
+        if answer == Answer::Terminate || fault.state == FaultState::Terminated || before + 1 >= RETRY_LIMIT {
+            return Answer::Terminate;
+        }
+        self.last = Some((fault.address, before + 1));
+        Answer::Retry
+    }
+}

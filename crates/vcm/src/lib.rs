@@ -154,11 +154,10 @@ pub use backing::{BackPlan, Extent};
 pub use block::{Segment, Segments};
 pub use device::{DeviceRequest, FaultHook};
 pub use error::{Error, Holder, errno};
-pub use fault::{Answer, Fault, FaultAccess, FaultReason, FaultState};
+pub use fault::{Answer, Fault, FaultAccess, FaultReason, FaultState, RETRY_LIMIT, Retries};
 pub use graph::{
     AllocationInfo, AssociationInfo, AssociationState, DeviceInfo, Explained, Graph, Handled, MapperInfo,
-    PoolInfo, RETRY_LIMIT, RegionInfo, ReservationInfo, ReservationState, TargetInfo, Translation, Verdict,
-    View,
+    PoolInfo, RegionInfo, ReservationInfo, ReservationState, TargetInfo, Translation, Verdict, View,
 };
 pub use hardware::{
     DeviceHandle, Format, Hardware, HardwareError, HardwareErrorKind, LeafCount, Part, Quiesced, SpaceHandle,

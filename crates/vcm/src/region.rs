@@ -162,9 +162,6 @@ impl Region {
     ) -> Result<ReservationId, Error> {
         let from = from.map(|bound| bound.key);
         let len = whole_pages(self.usable.first(), request.len)?;
-        if self.kind == RegionKind::OneToOne && from.is_none() {
-            return self.reserve_floating(len, request.attributes);
-        }
         let alignment = match request.alignment {
             ReservationAlignment::LargestPage => {
                 Alignment::Preferring(self.page_sizes.largest_within(len).unwrap_or(PAGE).max(PAGE))
@@ -176,6 +173,9 @@ impl Region {
                 return Err(Error::BadAlignment { value, unit: PAGE });
             }
         };
+        if self.kind == RegionKind::OneToOne && from.is_none() {
+            return self.reserve_floating(len, request.attributes);
+        }
         self.insert(from, len, request.attributes, |region, occupant| {
             let region_id = region.id;
             let ranges = region.ranges_of(from)?;

@@ -79,14 +79,23 @@ impl Targets {
     /// # Errors
     /// As there.
     pub fn add_pool(&mut self, label: &str, memory: Span, policy: Policy) -> Result<PoolId, Error> {
-        if let Some((key, _)) = self.pools.iter().find(|(_, entry)| entry.pool.memory().overlaps(memory)) {
-            return Err(Error::MemoryHeld { asked: memory, holder: Holder::Pool(PoolId(key)) });
-        }
+        self.must_not_hold(memory)?;
         let pool = Pool::new(memory, policy).map_err(|error| match error {
             PoolError::OutOfMemory(error) => Error::OutOfMemory(error),
             _ => Error::BadLength { start: memory.first(), len: memory.len(), page: SIZE_4K },
         })?;
         Ok(PoolId(self.pools.insert(PoolEntry { label: label.into(), pool })?))
+    }
+
+    /// Checks that no pool has a byte of `asked`, physical addresses.
+    ///
+    /// # Errors
+    /// [`Error::MemoryHeld`] naming the pool.
+    pub fn must_not_hold(&self, asked: Span) -> Result<(), Error> {
+        match self.pools.iter().find(|(_, entry)| entry.pool.memory().overlaps(asked)) {
+            Some((key, _)) => Err(Error::MemoryHeld { asked, holder: Holder::Pool(PoolId(key)) }),
+            None => Ok(()),
+        }
     }
 
     /// As [`Graph::remove_pool`](crate::Graph::remove_pool).

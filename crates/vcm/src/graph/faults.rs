@@ -7,10 +7,6 @@ use crate::fault::{Answer, Fault, FaultState};
 use crate::hardware::Hardware;
 use crate::id::{DeviceId, RegionId, ReservationId};
 
-/// How often in a row a hook may answer a retry for one address before the transaction is terminated: a hook that
-/// mends nothing must not hang the machine.
-pub const RETRY_LIMIT: u32 = 16;
-
 /// Who answered a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Handled {
@@ -21,7 +17,7 @@ pub enum Handled {
         /// Whether this is the first since there is no hook.
         warn: bool,
     },
-    /// The hook, with a retry, for the [`RETRY_LIMIT`]th time at the same address: it was overruled.
+    /// The hook, with a retry, for the [`RETRY_LIMIT`](crate::RETRY_LIMIT)th time at the same address: it was overruled.
     Overruled,
     /// Nobody: the graph does not know the device.
     UnknownDevice,
@@ -86,20 +82,10 @@ impl Graph {
         if matches!(device.hook, Hook::Running) {
             device.hook = hook;
         }
-        if answer == Answer::Terminate || fault.state == FaultState::Terminated {
-            device.retries = None;
-            return (Answer::Terminate, handled);
+        match device.retries.judge(fault, answer) {
+            judged if judged == answer || fault.state == FaultState::Terminated => (judged, handled),
+            judged => (judged, Handled::Overruled),
         }
-        let before = match device.retries {
-            Some((address, count)) if address == fault.address => count,
-            _ => 0,
-        };
-        if before + 1 >= RETRY_LIMIT {
-            device.retries = None;
-            return (Answer::Terminate, Handled::Overruled);
-        }
-        device.retries = Some((fault.address, before + 1));
-        (answer, handled)
     }
 
     /// The region that a device translates `address` through now.

@@ -1,18 +1,15 @@
 //! Pools, memory targets, allocations.
 
 use super::Graph;
-use crate::allocation::{Allocation, Coherence, Origin};
+use crate::allocation::Allocation;
 use crate::association::reap_ranges;
 use crate::error::{Error, Holder};
 use crate::hardware::Hardware;
 use crate::id::{AllocationId, PoolId, TargetId};
 use crate::pool::Policy;
-use crate::region::PAGE;
-use crate::reservation::Ownership;
-use crate::storage::{Arena, List};
 use crate::target::AllocationRequest;
 use crate::teardown::Reaped;
-use crate::{PhysicalAddress, Segment, Span};
+use crate::{PhysicalAddress, Span};
 
 impl Graph {
     /// Makes a pool of `memory`, a range of physical addresses that nobody else hands out.
@@ -21,9 +18,7 @@ impl Graph {
     /// [`Error::MemoryHeld`] when a pool or an allocation has part of it, [`Error::BadLength`] when it is not made of
     /// whole pages or the policy's blocks do not fit, [`Error::OutOfMemory`].
     pub fn add_pool(&mut self, label: &str, memory: Span, policy: Policy) -> Result<PoolId, Error> {
-        if let Some((key, _)) = self.allocations.iter().find(|(_, allocation)| allocation.overlaps(memory)) {
-            return Err(Error::MemoryHeld { asked: memory, holder: Holder::Allocation(AllocationId(key)) });
-        }
+        self.no_allocation_holds(memory)?;
         self.targets.add_pool(label, memory, policy)
     }
 
@@ -81,33 +76,19 @@ impl Graph {
         base: PhysicalAddress,
         len: u64,
     ) -> Result<AllocationId, Error> {
-        if !base.is_aligned(PAGE) {
-            return Err(Error::BadAlignment { value: base.raw(), unit: PAGE });
+        let wrapped = Allocation::wrapping(label, base, len)?;
+        if let Some(asked) = wrapped.contiguous(0, len) {
+            self.targets.must_not_hold(asked)?;
+            self.no_allocation_holds(asked)?;
         }
-        let bad = Error::BadLength { start: base.raw(), len: u128::from(len), page: PAGE };
-        if !len.is_multiple_of(PAGE) {
-            return Err(bad);
+        Ok(AllocationId(self.allocations.insert(wrapped)?))
+    }
+
+    fn no_allocation_holds(&self, asked: Span) -> Result<(), Error> {
+        match self.allocations.iter().find(|(_, allocation)| allocation.overlaps(asked)) {
+            Some((key, _)) => Err(Error::MemoryHeld { asked, holder: Holder::Allocation(AllocationId(key)) }),
+            None => Ok(()),
         }
-        let asked = Span::new(base.raw(), len).ok_or(bad)?;
-        let pools = self.targets.pools.iter().find(|(_, entry)| entry.pool.memory().overlaps(asked));
-        if let Some((key, _)) = pools {
-            return Err(Error::MemoryHeld { asked, holder: Holder::Pool(PoolId(key)) });
-        }
-        if let Some((key, _)) = self.allocations.iter().find(|(_, allocation)| allocation.overlaps(asked)) {
-            return Err(Error::MemoryHeld { asked, holder: Holder::Allocation(AllocationId(key)) });
-        }
-        self.allocations.reserve(1)?;
-        let mut blocks = List::new();
-        blocks.push(Segment { base, len })?;
-        Ok(AllocationId(self.allocations.insert_reserved(Allocation {
-            label: label.into(),
-            origin: Origin::Wrapped,
-            blocks,
-            len,
-            coherence: Coherence::Any,
-            mappers: Arena::new(),
-            ownership: Ownership::Held,
-        })))
     }
 
     /// Frees an allocation: its memory goes back to its pools. Where a mapper is in quarantine, it goes back when

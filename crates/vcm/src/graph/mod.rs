@@ -10,7 +10,7 @@ mod regions;
 mod reservations;
 mod view;
 
-pub use faults::{Handled, RETRY_LIMIT, Verdict};
+pub use faults::{Handled, Verdict};
 pub use look::{
     AllocationInfo, AssociationInfo, AssociationState, DeviceInfo, MapperInfo, PoolInfo, RegionInfo,
     ReservationInfo, ReservationState, TargetInfo, Translation,

@@ -7,10 +7,9 @@
 use crate::{List, OutOfMemory};
 
 /// Lengths of one to this many granules have a class each.
-const SMALL: u64 = 32;
+const SMALL: u64 = 256;
 /// So have the powers of two above, up to 2^this granules.
 const LARGEST_ORDER: u32 = 12;
-const CLASSES: usize = SMALL as usize + (LARGEST_ORDER - SMALL.trailing_zeros()) as usize;
 /// Ranges per class: with the count, two cache lines.
 const DEPTH: usize = 31;
 
@@ -37,28 +36,23 @@ struct Class {
 #[derive(Debug)]
 pub(super) struct Cache {
     classes: List<Class>,
-    len: usize,
 }
 
 impl Cache {
     pub(super) const fn new() -> Self {
-        Self { classes: List::new(), len: 0 }
+        Self { classes: List::new() }
     }
 
-    /// Makes room, once. Before that nothing is ever cached.
-    pub(super) fn reserve(&mut self) -> Result<(), OutOfMemory> {
-        if self.classes.is_empty() {
-            self.classes.reserve(CLASSES)?;
-            for _ in 0..CLASSES {
+    /// Makes room for `class` and those of smaller lengths. Before that nothing of the class is cached.
+    pub(super) fn reserve(&mut self, class: usize) -> Result<(), OutOfMemory> {
+        if class >= self.classes.len() {
+            let missing = class + 1 - self.classes.len();
+            self.classes.reserve(missing)?;
+            for _ in 0..missing {
                 self.classes.push_reserved(Class { len: 0, slots: [0; DEPTH] });
             }
         }
         Ok(())
-    }
-
-    /// The number of cached ranges, over all classes.
-    pub(super) const fn len(&self) -> usize {
-        self.len
     }
 
     /// The slot last put into `class`.
@@ -75,7 +69,6 @@ impl Cache {
             && class.len > 0
         {
             class.len -= 1;
-            self.len -= 1;
         }
     }
 
@@ -87,7 +80,6 @@ impl Cache {
         {
             *place = slot;
             class.len += 1;
-            self.len += 1;
             return true;
         }
         false
@@ -100,19 +92,14 @@ impl Cache {
             if let Some(index) = class.slots[..len].iter().position(|each| *each == slot) {
                 class.slots.copy_within(index + 1..len, index);
                 class.len -= 1;
-                self.len -= 1;
             }
         }
     }
 
     /// Takes any slot out.
     pub(super) fn pop_any(&mut self) -> Option<u32> {
-        if self.len == 0 {
-            return None;
-        }
         let class = self.classes.iter_mut().find(|class| class.len > 0)?;
         class.len -= 1;
-        self.len -= 1;
         Some(class.slots[class.len as usize])
     }
 
@@ -122,7 +109,7 @@ impl Cache {
     }
 
     pub(super) fn try_clone(&self) -> Result<Self, OutOfMemory> {
-        Ok(Self { classes: self.classes.try_clone()?, len: self.len })
+        Ok(Self { classes: self.classes.try_clone()? })
     }
 }
 
@@ -134,7 +121,7 @@ mod tests {
     fn every_common_length_has_a_class_of_its_own() {
         let classes: std::vec::Vec<_> =
             (1..=1u64 << 13).filter_map(|granules| class_of(granules * 4096 - 1, 12)).collect();
-        assert_eq!(classes, (0..CLASSES).collect::<std::vec::Vec<_>>());
+        assert_eq!(classes, (0..260).collect::<std::vec::Vec<_>>());
         assert_eq!(class_of(u64::MAX, 0), None);
         assert_eq!(class_of(u64::MAX, 12), None);
     }

@@ -26,7 +26,7 @@
 //! enough to take the range *wherever* the gap starts. Then it looks at the gaps that are long enough but
 //! may start at the wrong place. There are none such when length and alignment are the same power of two.
 //!
-//! Ranges of common lengths (up to 32 granules, and powers of two up to 4096) wait in a bounded cache after
+//! Ranges of common lengths (up to 256 granules, and powers of two up to 4096) wait in a bounded cache after
 //! their removal. The next placement of that length takes one from there in constant time, last in, first
 //! out. A cached range is free in every answer; when its space is wanted for something else, it is given up.
 
@@ -51,7 +51,8 @@ pub struct Ranges<T> {
     window: Span,
     granule: u64,
     len: usize,
-    free: u128,
+    /// The bytes of all ranges; 2^64 wraps to 0.
+    used: u64,
     slots: Slots<T>,
     tree: Tree,
     cache: Cache,
@@ -66,7 +67,7 @@ impl<T> Ranges<T> {
             window,
             granule,
             len: 0,
-            free: window.len(),
+            used: 0,
             slots: Slots::new(),
             tree: Tree::new(window, granule),
             cache: Cache::new(),
@@ -95,7 +96,7 @@ impl<T> Ranges<T> {
 
     /// The bytes of the window that no range occupies.
     pub const fn free_bytes(&self) -> u128 {
-        self.free
+        if self.used == 0 && self.len > 0 { 0 } else { self.window.len() - self.used as u128 }
     }
 
     /// The longest run of the window that no range occupies; the lowest, if several are as long. `None` when
@@ -164,14 +165,14 @@ impl<T> Ranges<T> {
                 let key = RangeKey { slot: number, generation: slot.generation };
                 self.cache.pop(class);
                 self.len += 1;
-                self.free -= request.len;
+                self.used = self.used.wrapping_add(extra).wrapping_add(1);
                 return Ok(key);
             }
         }
         let wanted = Wanted::new(extra, alignment, granule, request.within);
         let Some(found) = self.search(&wanted, request.alignment) else {
             let largest = self.tree.largest_gap(request.within).map_or(0, Span::len);
-            let (asked, within, free) = (request.len, request.within, self.free);
+            let (asked, within, free) = (request.len, request.within, self.free_bytes());
             // Where a smaller alignment would do, none was met.
             let alignment = match request.alignment {
                 Alignment::Exactly(_) => alignment,
@@ -191,7 +192,7 @@ impl<T> Ranges<T> {
         if sure.is_some() {
             return sure;
         }
-        if self.cache.len() > 0 {
+        if self.tree.len() > self.len {
             self.flush();
             let sure = self.tree.find_sure(wanted);
             if sure.is_some() {
@@ -208,13 +209,15 @@ impl<T> Ranges<T> {
 
     /// Occupies `span`, which is in the gap behind `after`.
     fn occupy(&mut self, after: Place, span: Span, value: T) -> Result<RangeKey, OutOfMemory> {
-        self.cache.reserve()?;
+        if let Some(class) = class_of(span.last() - span.first(), self.granule.trailing_zeros()) {
+            self.cache.reserve(class)?;
+        }
         self.slots.reserve()?;
         let after = self.tree.reserve(after)?;
         let key = self.slots.take(span, value);
         self.tree.insert(&mut self.slots, after, span, key.slot);
         self.len += 1;
-        self.free -= span.len();
+        self.used = self.used.wrapping_add(span.len() as u64);
         Ok(key)
     }
 
@@ -294,7 +297,7 @@ impl<T> Ranges<T> {
         let value = slot.value.take()?;
         let span = Span::inclusive(slot.first, slot.last)?;
         self.len -= 1;
-        self.free += span.len();
+        self.used = self.used.wrapping_sub(span.len() as u64);
         if slot.generation != u32::MAX {
             slot.generation += 1;
             if let Some(class) = class_of(span.last() - span.first(), self.granule.trailing_zeros())

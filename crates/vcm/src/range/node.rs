@@ -6,9 +6,9 @@ use super::fit::Measure;
 pub(super) const NONE: u32 = u32::MAX;
 
 /// Ranges per leaf.
-pub(super) const LEAF: usize = 16;
+pub(super) const LEAF: usize = 24;
 /// Children per inner node.
-pub(super) const FAN: usize = 16;
+pub(super) const FAN: usize = 24;
 
 /// A range in a leaf.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +89,8 @@ impl Leaf {
     /// The last range that starts at or below `address`, or the first.
     #[inline]
     pub(super) fn index_for(&self, address: u64) -> usize {
-        let len = self.len().max(1);
-        self.entries[1..len].partition_point(|entry| entry.first <= address)
+        // Counting all reads all cache lines at once; a binary search waits for one after the other.
+        self.entries[..self.len()].iter().skip(1).filter(|entry| entry.first <= address).count()
     }
 
     #[inline]
@@ -121,6 +121,8 @@ pub(super) struct Inner {
     /// The parent; in a free node, the next free one.
     pub(super) parent: u32,
     pub(super) at: u32,
+    /// The best of all children.
+    pub(super) measure: Measure,
 }
 
 impl Inner {
@@ -132,6 +134,7 @@ impl Inner {
         len: 0,
         parent: NONE,
         at: 0,
+        measure: Measure { gap: 0, order: 0 },
     };
 
     #[inline]
@@ -146,24 +149,38 @@ impl Inner {
 
     #[inline]
     pub(super) fn set_measure(&mut self, index: usize, measure: Measure) {
+        let before = self.measure_of(index);
         self.gap[index] = measure.gap;
         self.order[index] = measure.order;
+        // Only a child that was the best in something can lower the whole.
+        let lower = (measure.gap < before.gap && before.gap == self.measure.gap)
+            || (measure.order < before.order && before.order == self.measure.order);
+        if lower {
+            self.remeasure();
+        } else {
+            self.measure = self.measure.max(measure);
+        }
     }
 
     #[inline]
-    pub(super) fn measure(&self) -> Measure {
+    fn remeasure(&mut self) {
         let len = self.len();
-        Measure {
+        self.measure = Measure {
             gap: self.gap[..len].iter().copied().fold(0, u64::max),
             order: self.order[..len].iter().copied().fold(0, u8::max),
-        }
+        };
+    }
+
+    /// Leaves the first `len` children.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.len = len as u32;
+        self.remeasure();
     }
 
     /// The child in which `address` is: the last that starts at or below it.
     #[inline]
     pub(super) fn child_for(&self, address: u64) -> usize {
-        let len = self.len().max(1);
-        self.low[1..len].partition_point(|low| *low <= address)
+        self.low[..self.len()].iter().skip(1).filter(|low| **low <= address).count()
     }
 
     pub(super) fn insert(&mut self, index: usize, low: u64, child: u32, measure: Measure) {
@@ -174,8 +191,10 @@ impl Inner {
         self.child.copy_within(index..len, index + 1);
         self.low[index] = low;
         self.child[index] = child;
-        self.set_measure(index, measure);
+        self.gap[index] = measure.gap;
+        self.order[index] = measure.order;
         self.len += 1;
+        self.measure = self.measure.max(measure);
     }
 
     pub(super) fn remove(&mut self, index: usize) {
@@ -185,5 +204,6 @@ impl Inner {
         self.order.copy_within(index + 1..len, index);
         self.child.copy_within(index + 1..len, index);
         self.len -= 1;
+        self.remeasure();
     }
 }

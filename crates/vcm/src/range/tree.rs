@@ -65,7 +65,7 @@ impl Tree {
         }
     }
 
-    #[cfg(test)]
+    /// The number of ranges, cached ones too.
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -345,8 +345,12 @@ impl Tree {
             if inner.measure_of(at as usize) == measure {
                 return;
             }
+            let before = inner.measure;
             inner.set_measure(at as usize, measure);
-            measure = inner.measure();
+            if inner.measure == before {
+                return;
+            }
+            measure = inner.measure;
             (parent, at) = (inner.parent, inner.at);
         }
     }
@@ -416,7 +420,7 @@ impl Tree {
             let (left_low, left_measure) = if height == 0 {
                 (self.leaf(left).entries[0].first, self.leaf(left).measure)
             } else {
-                (self.inner(left).low[0], self.inner(left).measure())
+                (self.inner(left).low[0], self.inner(left).measure)
             };
             self.inner_mut(root).insert(0, left_low, left, left_measure);
             self.inner_mut(root).insert(1, low, child, measure);
@@ -435,7 +439,7 @@ impl Tree {
         }
         let inner = self.inner_mut(parent);
         inner.insert(index, low, child, measure);
-        let (above, at, whole) = (inner.parent, inner.at, inner.measure());
+        let (above, at, whole) = (inner.parent, inner.at, inner.measure);
         self.adopt(parent, index, height);
         self.measure_changed(above, at, whole);
     }
@@ -448,9 +452,9 @@ impl Tree {
         for at in keep..FAN {
             new.insert(at - keep, old.low[at], old.child[at], old.measure_of(at));
         }
-        old.len = keep as u32;
-        let (parent, at, measure) = (old.parent, old.at, old.measure());
-        let (low, right_measure) = (new.low[0], new.measure());
+        old.truncate(keep);
+        let (parent, at, measure) = (old.parent, old.at, old.measure);
+        let (low, right_measure) = (new.low[0], new.measure);
         *self.inner_mut(right) = new;
         self.adopt(right, 0, height - 1);
         self.measure_changed(parent, at, measure);
@@ -580,7 +584,7 @@ impl Tree {
         let inner = self.inner_mut(parent);
         inner.remove(index);
         let (above, at, len, low, measure) =
-            (inner.parent, inner.at, inner.len(), inner.low[0], inner.measure());
+            (inner.parent, inner.at, inner.len(), inner.low[0], inner.measure);
         if len == 0 {
             // Never the root: that has two children or gives way to the one it has.
             self.give_back_inner(parent);
@@ -636,7 +640,7 @@ impl Tree {
         for index in 0..from.len() {
             to.insert(len + index, from.low[index], from.child[index], from.measure_of(index));
         }
-        let (at, measure) = (to.at, to.measure());
+        let (at, measure) = (to.at, to.measure);
         self.adopt(left, len, height - 1);
         self.measure_changed(above, at, measure);
         self.give_back_inner(right);
@@ -700,12 +704,14 @@ impl Tree {
         let inner = self.inner(node);
         assert_eq!((inner.parent, inner.at), (parent, at));
         assert!(inner.len() > usize::from(parent == NONE));
+        let measures = (0..inner.len()).map(|index| inner.measure_of(index));
+        assert_eq!(inner.measure, measures.fold(Measure::default(), Measure::max));
         for index in 0..inner.len() {
             let child = inner.child[index];
             let (low, measure) = if height == 1 {
                 (self.leaf(child).entries[0].first, self.leaf(child).measure)
             } else {
-                (self.inner(child).low[0], self.inner(child).measure())
+                (self.inner(child).low[0], self.inner(child).measure)
             };
             assert_eq!((inner.low[index], inner.measure_of(index)), (low, measure));
             self.check_below(child, height - 1, node, index as u32, leaves);
