@@ -1,0 +1,122 @@
+//! Descriptor layouts. Data only.
+//!
+//! Source: Arm ARM DDI 0487, D8.3 "Translation table descriptor formats" (VMSAv8-64, 4 KiB granule, 48-bit output
+//! addresses); memory types from the same chapter.
+
+/// A run of bits in a 64-bit descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Field {
+    /// The lowest bit.
+    pub shift: u32,
+    /// How many bits.
+    pub width: u32,
+}
+
+impl Field {
+    const fn new(shift: u32, width: u32) -> Self {
+        Self { shift, width }
+    }
+
+    /// The field's bits set, all others clear.
+    pub const fn mask(self) -> u64 {
+        (u64::MAX >> (64 - self.width)) << self.shift
+    }
+
+    /// The field's value in `word`.
+    pub const fn get(self, word: u64) -> u64 {
+        (word & self.mask()) >> self.shift
+    }
+
+    /// A word with `value` in the field, and zeros elsewhere.
+    pub const fn of(self, value: u64) -> u64 {
+        (value << self.shift) & self.mask()
+    }
+}
+
+macro_rules! descriptor {
+    ($(#[$doc:meta])* $descriptor:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(transparent)]
+        pub struct $descriptor(pub u64);
+
+        impl From<u64> for $descriptor {
+            #[inline]
+            fn from(word: u64) -> Self {
+                Self(word)
+            }
+        }
+        impl From<$descriptor> for u64 {
+            #[inline]
+            fn from(descriptor: $descriptor) -> u64 {
+                descriptor.0
+            }
+        }
+    };
+}
+descriptor! {
+    /// An entry of a level-0 table: bits 47:39 of the address choose it, and it covers 512 GiB. Never a block.
+    Level0Descriptor
+}
+descriptor! {
+    /// An entry of a level-1 table: bits 38:30 of the address choose it, and it covers 1 GiB.
+    Level1Descriptor
+}
+descriptor! {
+    /// An entry of a level-2 table: bits 29:21 of the address choose it, and it covers 2 MiB.
+    Level2Descriptor
+}
+descriptor! {
+    /// An entry of a level-3 table: bits 20:12 of the address choose it, and it covers 4 KiB.
+    Level3Descriptor
+}
+
+/// \[1:0\] What the entry is. Bit 0 clear: it translates nothing.
+pub const TYPE: Field = Field::new(0, 2);
+/// [`TYPE`] of a block, at levels 1 and 2.
+pub const TYPE_BLOCK: u64 = 0b01;
+/// [`TYPE`] of an entry that leads to a table, at levels 0 to 2.
+pub const TYPE_TABLE: u64 = 0b11;
+/// [`TYPE`] of a page, at level 3.
+pub const TYPE_PAGE: u64 = 0b11;
+
+/// \[47:12\] Where the page, or the next table, is; the low bits of a block's address are zero.
+pub const ADDRESS: Field = Field::new(12, 36);
+/// \[9:8\] Shareability of normal memory: 0b00 none, 0b10 outer, 0b11 inner. Device memory is always outer shareable.
+pub const SH: Field = Field::new(8, 2);
+/// \[10\] The access flag. Clear, every access faults.
+pub const AF: Field = Field::new(10, 1);
+
+/// Fields of stage-1 blocks and pages.
+pub mod stage1 {
+    use super::Field;
+
+    /// \[4:2\] Which byte of MAIR describes the memory.
+    pub const ATTR_INDEX: Field = Field::new(2, 3);
+    /// \[5\] The memory is non-secure. RES0 in a non-secure regime.
+    pub const NS: Field = Field::new(5, 1);
+    /// \[6\] AP\[1\]: unprivileged accesses pass as well.
+    pub const AP_USER: Field = Field::new(6, 1);
+    /// \[7\] AP\[2\]: writes do not pass.
+    pub const AP_READ_ONLY: Field = Field::new(7, 1);
+    /// \[11\] Not global: the translation belongs to one address space identifier.
+    pub const NG: Field = Field::new(11, 1);
+    /// \[53\] No privileged instruction fetches.
+    pub const PXN: Field = Field::new(53, 1);
+    /// \[54\] No unprivileged instruction fetches.
+    pub const UXN: Field = Field::new(54, 1);
+}
+
+/// Fields of stage-2 blocks and pages.
+pub mod stage2 {
+    use super::Field;
+
+    /// \[5:2\] The memory type (without `FEAT_S2FWB`).
+    pub const MEM_ATTR: Field = Field::new(2, 4);
+    /// \[6\] S2AP\[0\]: reads pass.
+    pub const READ: Field = Field::new(6, 1);
+    /// \[7\] S2AP\[1\]: writes pass.
+    pub const WRITE: Field = Field::new(7, 1);
+    /// \[54\] No instruction fetches. (XN\[1\]; bit 53 is zero with and without `FEAT_XNX`.)
+    pub const XN: Field = Field::new(54, 1);
+}

@@ -1,0 +1,116 @@
+//! Walks that only read, and the walk that frees everything.
+
+use super::{Range, index, size, slot};
+use crate::TableMemory;
+use crate::format::{Bits, Entry, Format, LeafSize, Level, Table};
+
+/// A page, as found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page<B> {
+    pub(crate) at: u64,
+    pub(crate) physical: u64,
+    pub(crate) size: u64,
+    pub(crate) bits: B,
+}
+
+impl<B> Page<B> {
+    pub(super) fn range(&self) -> Range {
+        Range { at: self.at, end: self.at + self.size }
+    }
+}
+
+/// The bytes that a page of this level covers.
+#[inline]
+const fn leaf_size<L: Level>(leaf: LeafSize) -> u64 {
+    match leaf {
+        LeafSize::Single => size::<L>(),
+        LeafSize::Group => size::<L>() * L::GROUP as u64,
+    }
+}
+
+/// The page that the entry for `at` is, or is one of a group of.
+#[inline]
+pub(super) fn page<L: Level>(
+    table: Table<L>,
+    descriptor: L::Descriptor,
+    at: u64,
+    physical: u64,
+    leaf: LeafSize,
+) -> Page<Bits<L>> {
+    let size = leaf_size::<L>(leaf);
+    Page { at: at & !(size - 1), physical, size, bits: L::bits(descriptor, table.inherited) }
+}
+
+/// The page that translates `at`.
+#[inline]
+pub(crate) fn find<L: Level>(
+    table: Table<L>,
+    memory: &impl TableMemory<L::Word>,
+    at: u64,
+) -> Option<Page<Bits<L>>> {
+    let descriptor = L::Descriptor::from(memory.read(table.address, index::<L>(at)));
+    match L::entry(descriptor) {
+        Entry::Free => None,
+        Entry::Leaf { physical, size } => Some(page(table, descriptor, at, physical, size)),
+        Entry::Table(child) => find(child, memory, at),
+    }
+}
+
+/// Every page with a byte in `range`.
+pub(crate) fn leaves<L: Level>(
+    table: Table<L>,
+    memory: &impl TableMemory<L::Word>,
+    range: Range,
+    visit: &mut impl FnMut(Page<Bits<L>>),
+) {
+    let mut at = range.at;
+    while at < range.end {
+        let descriptor = L::Descriptor::from(memory.read(table.address, index::<L>(at)));
+        let slot = slot::<L>(at);
+        at = slot.end;
+        match L::entry(descriptor) {
+            Entry::Free => {}
+            Entry::Leaf { physical, size } => {
+                let page = page(table, descriptor, slot.at, physical, size);
+                at = page.range().end;
+                visit(page);
+            }
+            Entry::Table(child) => leaves(child, memory, range.clamp(slot), visit),
+        }
+    }
+}
+
+/// Frees all tables that the first `words` entries of `table` lead to.
+pub(crate) fn free_below<L: Level>(table: Table<L>, memory: &mut impl TableMemory<L::Word>, words: usize) {
+    if L::LAST {
+        return;
+    }
+    let mut next = 0;
+    while let Some(index) = next_table(memory, table, next..words) {
+        if let Entry::Table(child) = L::entry(memory.read(table.address, index).into()) {
+            free_below(child, memory, L::Child::ENTRIES);
+            memory.free(child.address, L::Format::TABLE_BYTES);
+        }
+        next = index + 1;
+    }
+}
+
+/// The first of `words` that leads to a table, skipping pages in bulk.
+pub(super) fn next_table<L: Level>(
+    memory: &impl TableMemory<L::Word>,
+    table: Table<L>,
+    words: core::ops::Range<usize>,
+) -> Option<usize> {
+    let (mask, value) = L::LEAF_TEST;
+    let mut next = words.start;
+    while next < words.end {
+        if L::LEAF {
+            next = memory.first_unlike(table.address, next..words.end, mask, value)?;
+        }
+        if let Entry::Table(_) = L::entry(memory.read(table.address, next).into()) {
+            return Some(next);
+        }
+        next += 1;
+    }
+    None
+}
