@@ -1,10 +1,12 @@
 //! The seam to a machine: what any machine offers to the mapping graph.
 #![forbid(unsafe_code)]
 
+mod inventory;
 mod platform;
 pub mod topology;
 mod transfer;
 
+pub use inventory::Inventory;
 pub use platform::{DeviceDescription, Event, FaultToken, MemoryDescription, Platform, PlatformError};
 pub use transfer::{
     Checksum, Layout, Outcome, Rectangle, Surface, Transfer, TransferReport, pattern, splitmix64,

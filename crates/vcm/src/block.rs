@@ -1,8 +1,30 @@
 //! Physical blocks, and the contiguous stretches that a run of them makes.
 
-use crate::PhysicalAddress;
+use crate::{Bytes, PhysicalAddress, Span};
+use core::fmt;
 
-pub use crate::pool::Block as Segment;
+/// A contiguous stretch of physical memory: a block of a pool, or several that touch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Segment {
+    /// The address of the first byte.
+    pub base: PhysicalAddress,
+    /// Bytes; a multiple of 4 KiB where it is of a pool.
+    pub len: u64,
+}
+
+impl Segment {
+    /// Its addresses; `None` when it has no byte or passes the end of the space.
+    pub const fn span(self) -> Option<Span> {
+        Span::new(self.base.raw(), self.len)
+    }
+}
+
+/// As `16M at 0x80000000`.
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", Bytes(self.len), self.base)
+    }
+}
 
 /// Part of an allocation as contiguous stretches, in order; neighbours that touch are merged, so that large
 /// pages can cover them.

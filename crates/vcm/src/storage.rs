@@ -25,6 +25,7 @@ pub struct List<T>(Vec<T>);
 
 impl<T> List<T> {
     /// An empty list; allocates nothing.
+    #[inline]
     pub const fn new() -> Self {
         Self(Vec::new())
     }
@@ -33,6 +34,7 @@ impl<T> List<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`]; the list is as before.
+    #[inline]
     pub fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
         self.0.try_reserve(additional).map_err(|_| OutOfMemory)
     }
@@ -41,6 +43,7 @@ impl<T> List<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`]; `value` is dropped and the list is as before.
+    #[inline]
     pub fn push(&mut self, value: T) -> Result<(), OutOfMemory> {
         self.reserve(1)?;
         self.0.push(value);
@@ -51,6 +54,7 @@ impl<T> List<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`]; `value` is dropped and the list is as before.
+    #[inline]
     pub fn insert(&mut self, index: usize, value: T) -> Result<(), OutOfMemory> {
         self.reserve(1)?;
         self.0.insert(index, value);
@@ -61,37 +65,51 @@ impl<T> List<T> {
     ///
     /// Without that room it still appends, but then growth may abort: it is for the mutation half of
     /// validate-then-mutate, and debug builds check.
+    #[inline]
     pub fn push_reserved(&mut self, value: T) {
         debug_assert!(self.0.len() < self.0.capacity(), "push without room reserved");
         self.0.push(value);
     }
 
+    /// Appends `values` to a list whose room was made by [`List::reserve`] before; see [`List::push_reserved`].
+    #[inline]
+    pub fn extend_reserved(&mut self, values: impl ExactSizeIterator<Item = T>) {
+        debug_assert!(values.len() <= self.0.capacity() - self.0.len(), "extended without room reserved");
+        self.0.extend(values);
+    }
+
     /// Takes the last element off.
+    #[inline]
     pub fn pop(&mut self) -> Option<T> {
         self.0.pop()
     }
 
     /// Removes the element at `index` and moves the last into its place.
+    #[inline]
     pub fn swap_remove(&mut self, index: usize) -> T {
         self.0.swap_remove(index)
     }
 
     /// Removes the element at `index`; those after it move down.
+    #[inline]
     pub fn remove(&mut self, index: usize) -> T {
         self.0.remove(index)
     }
 
     /// Keeps the elements for which `keep` answers true.
+    #[inline]
     pub fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
         self.0.retain(keep);
     }
 
     /// Removes everything from `len` on.
+    #[inline]
     pub fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }
 
     /// Removes everything, keeping the room.
+    #[inline]
     pub fn clear(&mut self) {
         self.0.clear();
     }
@@ -100,6 +118,7 @@ impl<T> List<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`].
+    #[inline]
     pub fn try_clone(&self) -> Result<Self, OutOfMemory>
     where
         T: Clone,
@@ -148,16 +167,19 @@ pub struct Key<T> {
 
 impl<T> Key<T> {
     /// The key of the same slot and generation in an arena of something else: of locks around the values, say.
+    #[inline]
     pub const fn cast<U>(self) -> Key<U> {
         Key { slot: self.slot, generation: self.generation, of: PhantomData }
     }
 
     /// The slot's number: small, dense, and reused with another generation.
+    #[inline]
     pub const fn slot(self) -> u32 {
         self.slot
     }
 
     /// How often the slot was taken.
+    #[inline]
     pub const fn generation(self) -> u32 {
         self.generation
     }
@@ -223,16 +245,19 @@ pub struct Arena<T> {
 
 impl<T> Arena<T> {
     /// An empty arena; allocates nothing.
+    #[inline]
     pub const fn new() -> Self {
         Self { slots: List::new(), free: List::new(), live: 0 }
     }
 
     /// The number of values.
+    #[inline]
     pub const fn len(&self) -> usize {
         self.live
     }
 
     /// Whether there are no values.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
         self.live == 0
     }
@@ -241,6 +266,7 @@ impl<T> Arena<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`]; the values are as before.
+    #[inline]
     pub fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
         let fresh = additional.saturating_sub(self.free.len());
         if fresh > 0 {
@@ -258,12 +284,14 @@ impl<T> Arena<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`]; `value` is dropped.
+    #[inline]
     pub fn insert(&mut self, value: T) -> Result<Key<T>, OutOfMemory> {
         self.reserve(1)?;
         Ok(self.insert_reserved(value))
     }
 
     /// Puts `value` in, in room that [`Arena::reserve`] made before.
+    #[inline]
     pub fn insert_reserved(&mut self, value: T) -> Key<T> {
         self.live += 1;
         if let Some(slot) = self.free.pop() {
@@ -280,6 +308,7 @@ impl<T> Arena<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`], or what `make` answers; the values are as before.
+    #[inline]
     pub fn insert_with<E: From<OutOfMemory>>(
         &mut self,
         make: impl FnOnce(Key<T>) -> Result<T, E>,
@@ -290,6 +319,7 @@ impl<T> Arena<T> {
     }
 
     /// The key that the next value will get.
+    #[inline]
     pub fn next_key(&self) -> Key<T> {
         let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
         let generation = self.slots.get(slot as usize).map_or(0, |place| place.generation);
@@ -297,6 +327,7 @@ impl<T> Arena<T> {
     }
 
     /// Takes the value with `key` out; `None` when it is gone already.
+    #[inline]
     pub fn remove(&mut self, key: Key<T>) -> Option<T> {
         let slot = self.slots.get_mut(key.slot as usize)?;
         if slot.generation != key.generation {
@@ -313,12 +344,14 @@ impl<T> Arena<T> {
     }
 
     /// The value with `key`.
+    #[inline]
     pub fn get(&self, key: Key<T>) -> Option<&T> {
         let slot = self.slots.get(key.slot as usize)?;
         if slot.generation == key.generation { slot.value.as_ref() } else { None }
     }
 
     /// The value with `key`, to change.
+    #[inline]
     pub fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.slot as usize)?;
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
@@ -326,17 +359,20 @@ impl<T> Arena<T> {
 
     /// The number of slots, taken or free: with [`Arena::key_at`], a way through all values that lets them be
     /// changed and removed on the way.
+    #[inline]
     pub fn slots(&self) -> u32 {
         self.slots.len() as u32
     }
 
     /// The key of the value in a slot, if there is one.
+    #[inline]
     pub fn key_at(&self, slot: u32) -> Option<Key<T>> {
         let place = self.slots.get(slot as usize)?;
         place.value.as_ref().map(|_| Key { slot, generation: place.generation, of: PhantomData })
     }
 
     /// All values with their keys, in the order of slots.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
         self.slots.iter().enumerate().filter_map(|(slot, place)| {
             let key = Key { slot: slot as u32, generation: place.generation, of: PhantomData };
@@ -345,6 +381,7 @@ impl<T> Arena<T> {
     }
 
     /// All values with their keys, to change, in the order of slots.
+    #[inline]
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key<T>, &mut T)> {
         self.slots.iter_mut().enumerate().filter_map(|(slot, place)| {
             let key = Key { slot: slot as u32, generation: place.generation, of: PhantomData };
@@ -356,6 +393,7 @@ impl<T> Arena<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`].
+    #[inline]
     pub fn try_clone(&self) -> Result<Self, OutOfMemory>
     where
         T: Clone,
@@ -367,6 +405,7 @@ impl<T> Arena<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`].
+    #[inline]
     pub fn try_map(&self, mut copy: impl FnMut(&T) -> Result<T, OutOfMemory>) -> Result<Self, OutOfMemory> {
         let mut free = self.free.try_clone()?;
         free.reserve(self.slots.len() - free.len())?;

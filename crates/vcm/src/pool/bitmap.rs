@@ -12,6 +12,8 @@ pub(super) struct Bitmap {
     /// Where each level starts; the first `levels` are in use.
     starts: [usize; MOST_LEVELS],
     levels: usize,
+    /// The number of words of the first level.
+    width: usize,
     /// The word last added to: looked at first, because it is still in the processor's cache.
     hint: usize,
 }
@@ -33,19 +35,23 @@ impl Bitmap {
                 break;
             }
         }
-        Ok(Self { words: zeros(total)?, starts, levels, hint: 0 })
+        let width = if levels > 1 { starts[1] } else { total };
+        Ok(Self { words: zeros(total)?, starts, levels, width, hint: 0 })
     }
 
+    #[inline]
     pub(super) fn contains(&self, number: u64) -> bool {
         self.word((number / 64) as usize) >> (number % 64) & 1 != 0
     }
 
     /// The numbers 64 * `index` and up; none beyond the end.
+    #[inline]
     pub(super) fn word(&self, index: usize) -> u64 {
-        self.words.get(index).copied().unwrap_or(0)
+        self.words[..self.width].get(index).copied().unwrap_or(0)
     }
 
     /// Adds the numbers of `mask` to word `index`.
+    #[inline]
     pub(super) fn add(&mut self, index: usize, mask: u64) {
         let word = &mut self.words[index];
         let before = *word;
@@ -57,6 +63,7 @@ impl Bitmap {
     }
 
     /// Removes the numbers of `mask` from word `index`.
+    #[inline]
     pub(super) fn remove(&mut self, index: usize, mask: u64) {
         let word = &mut self.words[index];
         let before = *word;
@@ -81,14 +88,14 @@ impl Bitmap {
     }
 
     /// A word with numbers in it: the one last added to, else the first.
+    #[inline]
     pub(super) fn any_word(&self) -> Option<usize> {
         if self.words[self.hint] != 0 { Some(self.hint) } else { self.word_from(0) }
     }
 
     /// The first word at `from` or after with numbers in it.
     pub(super) fn word_from(&self, from: usize) -> Option<usize> {
-        let width = if self.levels > 1 { self.starts[1] } else { self.words.len() };
-        if *self.words[..width].get(from)? != 0 {
+        if *self.words[..self.width].get(from)? != 0 {
             return Some(from);
         }
         let mut index = from;
@@ -159,7 +166,10 @@ mod tests {
                 }
                 prop_assert_eq!(bitmap.contains(number), model.contains(&number));
             }
-            prop_assert_eq!(bitmap.word_from(bits.div_ceil(64) as usize), None);
+            // What is stored behind the bits are the summaries, not bits.
+            let behind = bits.div_ceil(64) as usize;
+            prop_assert_eq!((bitmap.word(behind), bitmap.word_from(behind)), (0, None));
+            prop_assert!(!bitmap.contains(behind as u64 * 64));
         }
     }
 }

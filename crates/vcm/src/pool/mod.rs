@@ -19,19 +19,22 @@
 //! # Ok::<(), PoolError>(())
 //! ```
 //!
-//! The tables of a pool are allocated when it is made: 2.3 bits for each page of 4K. After that only the
+//! The tables of a pool are allocated when it is made: 2.1 bits for each page of 4K. After that only the
 //! caller's list grows, so that giving back never fails. Taking or giving back a block takes a few steps
 //! whatever the pool's size (the summaries of the bitmaps grow by one level for 64 times the memory);
 //! neighbouring pages are taken and given back in bulk, 64 to a word. A contiguous range that fits into a
 //! free block is found as fast; one that lies across blocks is searched for through the whole memory.
 
 mod bitmap;
+mod contiguous;
 mod frames;
+mod give_back;
 mod request;
+mod tail;
 
-pub use request::{Block, BlockRequest, FixedCounts, Freed, Policy, PoolError};
+pub use request::{BlockRequest, FixedCounts, Freed, Policy, PoolError};
 
-use crate::{List, SIZE_4K, Span};
+use crate::{List, SIZE_4K, Segment, Span};
 use frames::{Frames, LEVELS, bytes_of, level_of};
 
 /// Physical memory, from which blocks are taken and to which they are given back.
@@ -70,7 +73,7 @@ impl Pool {
 
     fn fixed(memory: Span, counts: FixedCounts) -> Result<(Option<Frames>, Option<Frames>), PoolError> {
         let does_not_fit = PoolError::DoesNotFit { counts, memory };
-        if u128::from(counts.contiguous) > memory.len() || counts.contiguous % SIZE_4K != 0 {
+        if u128::from(counts.contiguous) > memory.len() || !counts.contiguous.is_multiple_of(SIZE_4K) {
             return Err(does_not_fit);
         }
         let front = memory.len() - u128::from(counts.contiguous);
@@ -135,7 +138,7 @@ impl Pool {
     /// [`PoolError::BadLength`], [`PoolError::BadSizes`], [`PoolError::BadAlignment`]: the request makes no
     /// sense. [`PoolError::NoBlocks`]; [`PoolError::OutOfMemory`]: `out` could not grow. Pool and `out` are
     /// as before.
-    pub fn allocate(&mut self, request: &BlockRequest, out: &mut List<Block>) -> Result<(), PoolError> {
+    pub fn allocate(&mut self, request: &BlockRequest, out: &mut List<Segment>) -> Result<(), PoolError> {
         let before = out.len();
         let taken = self.take(request, out)?;
         if taken == request.len {
@@ -155,32 +158,49 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Pool::allocate`], but for [`PoolError::NoBlocks`].
-    pub fn take(&mut self, request: &BlockRequest, out: &mut List<Block>) -> Result<u64, PoolError> {
-        let allowed = Self::check(request)?;
-        let before = out.len();
+    pub fn take(&mut self, request: &BlockRequest, out: &mut List<Segment>) -> Result<u64, PoolError> {
+        Self::check(request)?;
         let Some(frames) = &mut self.blocks else { return Ok(0) };
-        let pages = request.len / SIZE_4K;
-        if request.alignment <= request.sizes.smallest() {
-            let (plan, left) = frames.plan(allowed, pages);
-            let blocks = usize::try_from(plan.iter().sum::<u64>()).unwrap_or(usize::MAX);
-            out.reserve(blocks)?;
-            for level in (0..LEVELS).rev() {
-                if plan[level] > 0 {
-                    frames.take(level, plan[level], out);
-                }
-            }
-            return Ok(request.len - left * SIZE_4K);
+        if request.alignment > request.sizes.smallest() {
+            return self.take_aligned(request, out);
         }
-        // How many blocks lie at such addresses is only known when they are taken.
+        // One block of a size allowed, and there is one: by far the most frequent request.
+        if request.sizes.contains(request.len)
+            && let Some(level) = level_of(request.len)
+            && frames.count(level) > 0
+        {
+            out.reserve(1)?;
+            frames.take_one(level, out);
+            return Ok(request.len);
+        }
+        let (plan, left) = frames.plan(request.sizes, request.len / SIZE_4K);
+        let blocks = usize::try_from(plan.iter().sum::<u64>()).unwrap_or(usize::MAX);
+        out.reserve(blocks)?;
+        for level in (0..LEVELS).rev() {
+            if plan[level] > 0 {
+                frames.take(level, plan[level], out);
+            }
+        }
+        Ok(request.len - left * SIZE_4K)
+    }
+
+    /// [`Pool::take`] for blocks at multiples of more than their size. How many there are is only known when
+    /// they are taken.
+    fn take_aligned(&mut self, request: &BlockRequest, out: &mut List<Segment>) -> Result<u64, PoolError> {
+        let before = out.len();
         let mut left = request.len;
-        for level in (0..LEVELS).rev().filter(|level| allowed[*level]) {
+        for level in (0..LEVELS).rev().filter(|level| request.sizes.contains(bytes_of(*level))) {
             let mut from = 0;
             while left >= bytes_of(level) {
                 if let Err(error) = out.reserve(1) {
                     self.give_back_from(before, out);
                     return Err(error.into());
                 }
-                let Some(block) = frames.take_aligned(level, request.alignment, &mut from) else { break };
+                let block = self
+                    .blocks
+                    .as_mut()
+                    .and_then(|frames| frames.take_aligned(level, request.alignment, &mut from));
+                let Some(block) = block else { break };
                 out.push_reserved(block);
                 left -= bytes_of(level);
             }
@@ -188,24 +208,23 @@ impl Pool {
         Ok(request.len - left)
     }
 
-    /// Which levels are allowed, if the request makes sense.
-    fn check(request: &BlockRequest) -> Result<[bool; LEVELS], PoolError> {
-        let allowed = [0, 1, 2, 3].map(|level| request.sizes.contains(bytes_of(level)));
-        let known = (0..LEVELS).fold(0, |mask, level| mask | bytes_of(level));
-        if request.sizes.mask() & !known != 0 {
+    /// Whether the request makes sense.
+    fn check(request: &BlockRequest) -> Result<(), PoolError> {
+        const KNOWN: u64 = bytes_of(0) | bytes_of(1) | bytes_of(2) | bytes_of(3);
+        if request.sizes.mask() & !KNOWN != 0 {
             return Err(PoolError::BadSizes { sizes: request.sizes });
         }
         let unit = request.sizes.smallest();
-        if request.len == 0 || request.len % unit != 0 {
+        if request.len == 0 || request.len & (unit - 1) != 0 {
             return Err(PoolError::BadLength { asked: request.len, unit });
         }
         if !request.alignment.is_power_of_two() {
             return Err(PoolError::BadAlignment { asked: request.alignment });
         }
-        Ok(allowed)
+        Ok(())
     }
 
-    fn give_back_from(&mut self, before: usize, out: &mut List<Block>) {
+    fn give_back_from(&mut self, before: usize, out: &mut List<Segment>) {
         let strangers = self.free_all(&out[before..]);
         debug_assert_eq!(strangers, 0);
         out.truncate(before);
@@ -217,8 +236,8 @@ impl Pool {
     /// # Errors
     /// [`PoolError::BadLength`], [`PoolError::BadAlignment`]: the request makes no sense.
     /// [`PoolError::NoContiguous`]. The pool is as before.
-    pub fn allocate_contiguous(&mut self, len: u64, alignment: u64) -> Result<Block, PoolError> {
-        if len == 0 || len % SIZE_4K != 0 {
+    pub fn allocate_contiguous(&mut self, len: u64, alignment: u64) -> Result<Segment, PoolError> {
+        if len == 0 || !len.is_multiple_of(SIZE_4K) {
             return Err(PoolError::BadLength { asked: len, unit: SIZE_4K });
         }
         if !alignment.is_power_of_two() {
@@ -234,19 +253,18 @@ impl Pool {
     }
 
     /// Gives back a block or a contiguous range, as a whole. It cannot fail and allocates nothing.
-    pub fn free(&mut self, block: Block) -> Freed {
-        let owner = [&mut self.blocks, &mut self.contiguous].into_iter().flatten();
-        for frames in owner {
-            if frames.contains(block.base.raw()) {
-                return if frames.free(block) { Freed::Yes } else { Freed::NotOurs };
-            }
-        }
-        Freed::NotOurs
+    pub fn free(&mut self, block: Segment) -> Freed {
+        let owner = match (&mut self.blocks, &mut self.contiguous) {
+            (Some(blocks), _) if blocks.contains(block.base.raw()) => blocks,
+            (_, Some(contiguous)) if contiguous.contains(block.base.raw()) => contiguous,
+            _ => return Freed::NotOurs,
+        };
+        if owner.free(block) { Freed::Yes } else { Freed::NotOurs }
     }
 
     /// Gives back many blocks, runs of neighbouring pages at once; returns how many of them were not
     /// allocated from here. It cannot fail and allocates nothing.
-    pub fn free_all(&mut self, blocks: &[Block]) -> usize {
+    pub fn free_all(&mut self, blocks: &[Segment]) -> usize {
         let mut strangers = 0;
         let mut rest = blocks;
         while let Some((first, after)) = rest.split_first() {

@@ -1,8 +1,6 @@
 //! What is asked of a pool, what comes back, and what can go wrong.
 
-use core::fmt;
-
-use crate::{Bytes, OutOfMemory, PageSizes, PhysicalAddress, Span};
+use crate::{OutOfMemory, PageSizes, Span};
 
 /// How a pool divides its memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,29 +25,6 @@ pub struct FixedCounts {
     pub of_4k: u64,
     /// Bytes for contiguous ranges, a multiple of 4 KiB: the last bytes of the memory.
     pub contiguous: u64,
-}
-
-/// A run of physical memory that was taken from a pool and goes back to it as a whole.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Block {
-    /// The address of the first byte, a multiple of 4 KiB.
-    pub base: PhysicalAddress,
-    /// Bytes, a multiple of 4 KiB.
-    pub len: u64,
-}
-
-impl Block {
-    /// The bytes of the block.
-    pub const fn span(self) -> Option<Span> {
-        Span::new(self.base.raw(), self.len)
-    }
-}
-
-/// As `16M at 0x80000000`.
-impl fmt::Display for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", Bytes(self.len), self.base)
-    }
 }
 
 /// A request for memory in blocks.

@@ -3,12 +3,76 @@
 use proptest::prelude::*;
 use std::vec::Vec;
 
+use super::fit::Measure;
+use super::node::NONE;
 use super::*;
 
 const ALL: u128 = 1 << 64;
 
 fn request(len: u128, alignment: Alignment) -> Request {
     Request { len, alignment, within: Span::ALL }
+}
+
+impl Tree {
+    /// Checks everything that must always hold.
+    fn check<T>(&self, slots: &Slots<T>) {
+        if self.root == NONE {
+            return;
+        }
+        let mut entries = Vec::new();
+        let mut leaves = Vec::new();
+        self.check_below(self.root, self.height, NONE, 0, &mut leaves);
+        for (position, leaf) in leaves.iter().enumerate() {
+            let node = self.leaf(*leaf);
+            assert_eq!(node.previous, if position == 0 { NONE } else { leaves[position - 1] });
+            assert_eq!(node.next, leaves.get(position + 1).copied().unwrap_or(NONE));
+            for index in 0..node.len() {
+                let entry = node.entries[index];
+                entries.push((entry.first, entry.end));
+                if position + index > 0 {
+                    let slot = slots.at(entry.slot);
+                    assert_eq!((slot.first, slot.leaf), (entry.first, *leaf));
+                    assert_eq!(slot.last.wrapping_add(1), entry.end);
+                }
+            }
+            let limit = leaves.get(position + 1).map(|next| self.leaf(*next).entries[0].first);
+            assert_eq!(node.entries[node.len()].first, limit.unwrap_or(self.window.last().wrapping_add(1)));
+        }
+        assert_eq!(entries.len(), self.len + 1);
+        assert!(entries[1..].is_sorted_by(|a, b| a.1 <= b.0 && a.0 < b.0));
+        let chained = |leaf: u32| (leaf != NONE).then_some(leaf);
+        let unused = core::iter::successors(chained(self.unused_leaf), |leaf| chained(self.leaf(*leaf).next));
+        assert_eq!(leaves.len() + unused.count(), self.leaves.len());
+    }
+
+    fn check_below(&self, node: u32, height: u32, parent: u32, at: u32, leaves: &mut Vec<u32>) {
+        if height == 0 {
+            let leaf = self.leaf(node);
+            assert_eq!((leaf.parent, leaf.at), (parent, at));
+            assert!(leaf.len() > 0);
+            let mut again = leaf.clone();
+            again.remeasure();
+            // The gap of the empty 64-bit space is beyond measure.
+            assert!(again.measure == leaf.measure || self.len == 0);
+            leaves.push(node);
+            return;
+        }
+        let inner = self.inner(node);
+        assert_eq!((inner.parent, inner.at), (parent, at));
+        assert!(inner.len() > usize::from(parent == NONE));
+        let measures = (0..inner.len()).map(|index| inner.measure_of(index));
+        assert_eq!(inner.measure, measures.fold(Measure::default(), Measure::max));
+        for index in 0..inner.len() {
+            let child = inner.child[index];
+            let (low, measure) = if height == 1 {
+                (self.leaf(child).entries[0].first, self.leaf(child).measure)
+            } else {
+                (self.inner(child).low[0], self.inner(child).measure)
+            };
+            assert_eq!((inner.low[index], inner.measure_of(index)), (low, measure));
+            self.check_below(child, height - 1, node, index as u32, leaves);
+        }
+    }
 }
 
 impl<T> Ranges<T> {
@@ -101,4 +165,38 @@ fn the_cache_is_bounded_and_what_does_not_fit_goes_back_to_the_tree() {
     assert!(ranges.cache.iter().count() < 100);
     ranges.check();
     assert_eq!(ranges.largest_gap(), Some(Span::ALL));
+}
+
+#[test]
+fn a_large_tree_that_shrinks_holds_its_invariants() {
+    let mut ranges = Ranges::new(Span::ALL, 0x1000);
+    let order: Vec<u64> = (0..40_000).map(|number| number * 7919 % 40_000).collect();
+    let place = |ranges: &mut Ranges<u64>, number: u64| {
+        // Of lengths that are not cached.
+        let span = Span::new(number << 32, 0x30_1000).unwrap();
+        ranges.place_at(span, number).unwrap()
+    };
+    let mut keys: Vec<_> = order.iter().map(|number| place(&mut ranges, *number)).collect();
+    ranges.check();
+    let height = ranges.tree.height;
+    assert!(height >= 3);
+    for (number, key) in keys.iter().enumerate().skip(100) {
+        assert_eq!(ranges.remove(*key).map(|(_, value)| value), Some(order[number]));
+        if number % 1000 == 0 {
+            ranges.check();
+        }
+    }
+    ranges.check();
+    assert!(ranges.tree.height < height);
+    // What became free is used again.
+    let nodes = (ranges.tree.leaves.len(), ranges.tree.inners.len());
+    keys.truncate(100);
+    keys.extend(order[100..].iter().map(|number| place(&mut ranges, *number)));
+    ranges.check();
+    assert_eq!((ranges.tree.leaves.len(), ranges.tree.inners.len()), nodes);
+    for key in keys.iter().rev() {
+        ranges.remove(*key);
+    }
+    ranges.check();
+    assert_eq!((ranges.tree.height, ranges.largest_gap()), (0, Some(Span::ALL)));
 }
