@@ -1,0 +1,27 @@
+//! The machine as a board would be: memories, SMMUs, processors, bus masters and interrupt lines, at register level.
+//! Nothing here knows of drivers or of the mapping graph.
+
+mod board;
+mod bus;
+mod interrupts;
+mod master;
+mod memory;
+mod memory_attributes;
+mod oracle;
+mod processor;
+pub mod short_descriptor;
+pub mod smmu;
+pub mod stage2;
+mod tlb;
+mod visit;
+
+pub use board::{Activity, Board, BoardError, MasterId, Options, PowerOn, ProcessorId, SmmuId};
+pub use bus::{Bus, Caught, Witness};
+pub use interrupts::{Interrupts, Level};
+pub use master::{LONGEST_BURST, Master, MasterFault, Port, StartError, Step, Stream};
+pub use memory::{BusError, Memories, MemoryError, Ownership};
+pub use memory_attributes::{MemoryAttributes, TypeModel};
+pub use oracle::{Access, Cause, Descriptor, OracleError, Story, Trail, Trespass};
+pub use processor::{Mmu, Processor, ProcessorCounters, ProcessorFault, ProcessorFaultReason};
+pub use tlb::{Entry, Found, Reach, Rights, Tag, Tlb};
+pub use visit::{BadSurface, Bursts, Run, Visit};
