@@ -1,0 +1,61 @@
+//! Replays what the fuzzers found, and many short random inputs, on every run of the tests.
+
+use std::path::Path;
+
+/// Feeds every file of a target's corpus.
+fn replay(target: &str, feed: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let mut files = 0;
+    for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.unwrap().path();
+        println!("{}", path.display());
+        feed(&std::fs::read(&path).unwrap());
+        files += 1;
+    }
+    assert!(files > 0, "no corpus in {}", folder.display());
+}
+
+#[test]
+fn device_trees() {
+    replay("device_tree", vcm_fuzz_targets::device_tree);
+    for name in vcm_platform::topology::shipped_names() {
+        vcm_fuzz_targets::device_tree(vcm_platform::topology::shipped(name).unwrap());
+    }
+}
+
+#[test]
+fn scenarios() {
+    replay("scenario", vcm_fuzz_targets::scenario);
+    for name in vcm_cli::scenario::shipped_names() {
+        vcm_fuzz_targets::scenario(vcm_cli::scenario::shipped(name).unwrap().as_bytes());
+    }
+}
+
+#[test]
+fn operations() {
+    replay("operations", |bytes| {
+        vcm_fuzz_targets::operations(bytes);
+    });
+}
+
+/// Random inputs, and the proof that they reach what they are meant to test.
+#[test]
+fn random_operations() {
+    let mut tally = vcm_fuzz_targets::Tally::default();
+    for seed in 0..400_u64 {
+        let bytes: Vec<u8> = (0..1000).map(|index| vcm_platform::pattern(seed, index)).collect();
+        println!("seed {seed}");
+        tally += vcm_fuzz_targets::operations(&bytes);
+    }
+    println!("{tally:?}");
+    let counts = [
+        tally.reserved,
+        tally.backed,
+        tally.activated,
+        tally.transferred,
+        tally.faults,
+        tally.hardware_failures,
+        tally.quarantined,
+    ];
+    assert!(counts.iter().all(|count| *count > 20), "{tally:?}");
+}
