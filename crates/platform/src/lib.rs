@@ -5,9 +5,11 @@ mod inventory;
 mod platform;
 pub mod topology;
 mod transfer;
+mod visit;
 
 pub use inventory::Inventory;
 pub use platform::{DeviceDescription, Event, FaultToken, MemoryDescription, Platform, PlatformError};
 pub use transfer::{
     Checksum, Layout, Outcome, Rectangle, Surface, Transfer, TransferReport, pattern, splitmix64,
 };
+pub use visit::{BadSurface, Bursts, Run, Visit};

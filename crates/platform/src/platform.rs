@@ -13,7 +13,7 @@ pub struct DeviceDescription {
     pub name: String,
     /// The kind of region that it is associated with.
     pub kind: RegionKind,
-    /// The IOMMU in front of it, by name.
+    /// The IOMMU in front of it, by name; several are joined by a comma.
     pub iommu: Option<String>,
     /// Addresses that must never be handed out to it, such as a window for message-signalled interrupts.
     pub reserved: Vec<Span>,
@@ -29,7 +29,7 @@ pub struct MemoryDescription {
 }
 
 /// Names a fault that waits for its answer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FaultToken(pub u64);
 
 /// Something that happened in the machine.
@@ -107,7 +107,8 @@ pub trait Platform: Hardware {
     /// Lets the machine go on until something happens. `None` when nothing is under way.
     ///
     /// # Errors
-    /// When the machine itself is broken, or found that a translation reached memory that was given back.
+    /// When the machine itself is broken, when it found that a translation reached memory that was given back, and
+    /// when nothing can go on because every transfer waits for the answer to a fault.
     fn next_event(&mut self) -> Result<Option<Event>, PlatformError>;
 
     /// Answers a fault that waits. A token that is no longer waiting is passed over.

@@ -4,10 +4,8 @@ mod common;
 use common::*;
 use proptest::prelude::*;
 use vcm::{FaultReason, Privilege, Span};
-use vcm_platform::{Checksum, Layout, Outcome, Rectangle, Surface, Transfer, pattern};
-use vcm_soc::hardware::{
-    Access, Activity, Board, Level, Master, MasterFault, MasterId, Port, StartError, Visit,
-};
+use vcm_platform::{Checksum, Layout, Outcome, Rectangle, Surface, Transfer, Visit, pattern};
+use vcm_soc::hardware::{Access, Activity, Board, Level, Master, MasterFault, MasterId, Port, StartError};
 
 const BASE: u64 = 0x4000_0000;
 

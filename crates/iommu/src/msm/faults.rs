@@ -109,6 +109,10 @@ impl<R: Registers> Smmu<R> {
 
     /// Reads and clears the fault of `bank`, if it has one.
     fn read_bank_fault(&mut self, bank: u8) -> Result<(), Unresponsive> {
+        let seated = match self.banks[usize::from(bank)] {
+            Bank::Taken(seat) => Some(seat.context),
+            Bank::Free | Bank::Quarantined(_) => None,
+        };
         let register = |register| context_register(bank, register);
         let raw = self.registers.read(register(spec::FSR));
         if raw == u32::MAX {
@@ -121,13 +125,15 @@ impl<R: Registers> Smmu<R> {
         let address = self.registers.read(register(spec::FAR));
         let who = spec::Fsynr0::from_bits(self.registers.read(register(spec::FSYNR0)));
         let what = spec::Fsynr1::from_bits(self.registers.read(register(spec::FSYNR1)));
+        // A device that fell silent meanwhile said all ones: that is no fault of anybody's.
+        self.check_alive()?;
         // The value read, all of it: a constant would leave bits standing, and the interrupt raised for ever.
         self.registers.write(register(spec::FSR), raw);
-        let seated = match self.banks[usize::from(bank)] {
-            Bank::Taken(seat) => Some(seat.context),
-            Bank::Free | Bank::Quarantined(_) => None,
-        };
         let (Some(id), Some(reason)) = (seated, reason(status)) else {
+            if seated.and_then(|id| self.contexts.get(id.0)).is_some_and(|context| context.stalled) {
+                // A device may keep FSR.SS until the answer, which this one waits for.
+                return Ok(());
+            }
             // Nobody can answer for it, but a stalled master would hang.
             self.statistics.stray_faults += 1;
             if status.ss() {
@@ -166,6 +172,7 @@ impl<R: Registers> Smmu<R> {
         let address = self.registers.read(spec::EAR);
         let who = spec::Esynr0::from_bits(self.registers.read(spec::ESYNR0));
         let what = spec::Esynr1::from_bits(self.registers.read(spec::ESYNR1));
+        self.check_alive()?;
         self.registers.write(spec::ESR, raw);
         let source = match (status.bypass(), status.cfg()) {
             (true, _) => FaultSource::Bypass,

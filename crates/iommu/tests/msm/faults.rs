@@ -214,3 +214,21 @@ fn a_fault_reads_as_one_line() {
         "translation fault: write of master 1 at 0x12345678, bank 0, context 1, stalled"
     );
 }
+
+/// A device may keep FSR.SS until the answer. Asked again meanwhile, the driver once took the bit for a fault of
+/// nobody's and terminated the very transaction that was waiting.
+#[test]
+fn a_fault_that_waits_is_no_news() {
+    let (fake, mut smmu, contexts) = smmu(1, 1);
+    smmu.activate(contexts[0], roots(0)).unwrap();
+    raise(&mut fake.device(), 0, stalled());
+    smmu.handle_interrupt().unwrap();
+    assert!(smmu.next_fault().is_some());
+    fake.device().resumed.clear();
+    fake.device().poke(context_register(0, spec::FSR), spec::Fsr::new().with_ss(true).into_bits());
+    smmu.handle_interrupt().unwrap();
+    assert_eq!(smmu.next_fault(), None);
+    assert_eq!(fake.device().resumed, [], "it still waits");
+    smmu.resume(contexts[0], Answer::Retry).unwrap();
+    assert_eq!(fake.device().resumed, [(0, 0)]);
+}

@@ -8,10 +8,9 @@ use super::memory::BusError;
 use super::oracle::Access;
 use super::processor::{Processor, ProcessorFaultReason};
 use super::smmu::{Request, Smmu, Verdict};
-use super::visit::{self, BadSurface, Bursts, Run};
 use std::fmt;
 use vcm::{FaultReason, Privilege};
-use vcm_platform::{Checksum, Outcome, Transfer, TransferReport, splitmix64};
+use vcm_platform::{BadSurface, Bursts, Checksum, Outcome, Run, Transfer, TransferReport, splitmix64};
 
 /// The longest burst: 64 bytes, eight beats of a 64-bit bus.
 pub const LONGEST_BURST: usize = 64;
@@ -212,7 +211,7 @@ impl Master {
         };
         let mut total = 0_u64;
         for surface in from.iter().chain(&to) {
-            let last = visit::check(surface)?;
+            let last = surface.last_touched()?;
             if translated && last.is_some_and(|last| last > u64::from(u32::MAX)) {
                 return Err(StartError::Beyond32Bits);
             }

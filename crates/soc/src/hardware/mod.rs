@@ -13,7 +13,6 @@ pub mod short_descriptor;
 pub mod smmu;
 pub mod stage2;
 mod tlb;
-mod visit;
 
 pub use board::{Activity, Board, BoardError, MasterId, Options, PowerOn, ProcessorId, SmmuId};
 pub use bus::{Bus, Caught, Witness};
@@ -24,4 +23,3 @@ pub use memory_attributes::{MemoryAttributes, TypeModel};
 pub use oracle::{Access, Cause, Descriptor, OracleError, Story, Trail, Trespass};
 pub use processor::{Mmu, Processor, ProcessorCounters, ProcessorFault, ProcessorFaultReason};
 pub use tlb::{Entry, Found, Reach, Rights, Tag, Tlb};
-pub use visit::{BadSurface, Bursts, Run, Visit};

@@ -1,7 +1,7 @@
 //! The order in which a master visits the bytes of a surface.
 
+use crate::{Layout, Rectangle, Surface, splitmix64};
 use std::fmt;
-use vcm_platform::{Layout, Rectangle, Surface, splitmix64};
 
 /// A surface that no master can visit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,11 +32,17 @@ impl fmt::Display for BadSurface {
 
 impl std::error::Error for BadSurface {}
 
-/// Checks `surface`, and gives the last address that it touches, if it touches any.
-///
-/// # Errors
-/// [`BadSurface`].
-pub(super) fn check(surface: &Surface) -> Result<Option<u64>, BadSurface> {
+impl Surface {
+    /// The last address that it touches, if it touches any.
+    ///
+    /// # Errors
+    /// [`BadSurface`]: no master can visit it.
+    pub fn last_touched(&self) -> Result<Option<u64>, BadSurface> {
+        check(self)
+    }
+}
+
+fn check(surface: &Surface) -> Result<Option<u64>, BadSurface> {
     match surface.layout {
         Layout::Linear { .. } => {}
         Layout::Rectangle(picture) | Layout::Columns(picture) => check_picture(picture)?,
