@@ -3,7 +3,7 @@
 use crate::allocation::Allocation;
 use crate::backing::unmap;
 use crate::device::{Device, DeviceRequest, Hook};
-use crate::error::Error;
+use crate::error::{Error, Holder};
 use crate::fault::Retries;
 use crate::hardware::{Format, Hardware, HardwareError, HardwareErrorKind, Part, SpaceHandle};
 use crate::id::{AllocationId, AssociationId, DeviceId, RegionId};
@@ -129,13 +129,17 @@ impl Devices {
             });
         }
         for id in &device.associations {
-            if self.associations.get(id.0).is_some_and(|other| other.region == region.id) {
-                return Err(Error::AlreadyAssociated {
-                    region: region.id,
-                    device: device_id,
-                    association: *id,
-                });
-            }
+            let Some(other) = self.associations.get(id.0).filter(|other| other.region == region.id) else {
+                continue;
+            };
+            let (region, device, association) = (region.id, device_id, *id);
+            return Err(match other.ownership {
+                Ownership::Held => Error::AlreadyAssociated { region, device, association },
+                // It was given up, but the hardware has not let go of it.
+                Ownership::Abandoned => {
+                    Error::DeviceBusy { device, holder: region, part: other.part, association }
+                }
+            });
         }
         let format = self.translating(region, device_id, part, hardware)?;
         self.associations.reserve(1)?;
@@ -296,9 +300,14 @@ impl Devices {
                 Err(error) => {
                     // What was left half-way is taken down again, or goes to the reaper.
                     if error.kind == HardwareErrorKind::HalfDone
-                        && detach(hardware, space, device, association.part).is_err()
+                        && detach(hardware, space, device, association).is_err()
                     {
                         self.set(id, Activation::Quarantined);
+                        return Err(Error::Quarantined {
+                            doing: "activating",
+                            what: Holder::Association(id),
+                            error,
+                        });
                     }
                     return Err(Error::Hardware { doing: "activating", error });
                 }
@@ -328,7 +337,7 @@ impl Devices {
         let Some(device) = self.devices.get(association.device.0) else { return Teardown::NothingThere };
         let stopped = match association.space {
             None => Ok(()),
-            Some(space) => detach(hardware, space, device, association.part),
+            Some(space) => detach(hardware, space, device, association),
         };
         match stopped {
             Ok(()) => {
@@ -389,10 +398,11 @@ fn detach(
     hardware: &mut dyn Hardware,
     space: SpaceHandle,
     device: &Device,
-    part: Part,
+    association: &Association,
 ) -> Result<(), HardwareError> {
-    match hardware.detach(space, device.handle, part) {
-        Ok(receipt) if receipt.space() == space => Ok(()),
+    match hardware.detach(space, device.handle, association.part) {
+        Ok(receipt) if receipt.space() == space && receipt.span().covers(association.window) => Ok(()),
+        // A receipt for something else proves nothing.
         Ok(_) => Err(HardwareError { kind: HardwareErrorKind::HalfDone, at: "receipt" }),
         Err(unfinished) => Err(unfinished.error),
     }

@@ -1,7 +1,7 @@
 //! Backing: an allocation mapped at a reservation. Plan, commit, and the way back.
 
 use crate::allocation::{Allocation, Mapper, MapperState};
-use crate::error::Error;
+use crate::error::{Error, Holder};
 use crate::hardware::{Hardware, HardwareError, HardwareErrorKind};
 use crate::id::{AllocationId, ReservationId};
 use crate::region::{Occupant, Region};
@@ -142,7 +142,7 @@ impl<'g> BackPlan<'g> {
         }
         match mapped {
             Err(MapFailure::Stuck(error)) => {
-                Err(Error::Quarantined { doing: "backing", reservation: id, error })
+                Err(Error::Quarantined { doing: "backing", what: Holder::Reservation(id), error })
             }
             _ => Ok(()),
         }

@@ -12,6 +12,8 @@ pub enum Holder {
     Reservation(ReservationId),
     /// A bound.
     Bound(BoundId),
+    /// An association.
+    Association(AssociationId),
     /// A window of addresses that a device must never be given.
     ReservedWindow,
     /// An allocation.
@@ -27,6 +29,7 @@ impl core::fmt::Display for Holder {
         match self {
             Self::Reservation(id) => id.fmt(f),
             Self::Bound(id) => id.fmt(f),
+            Self::Association(id) => id.fmt(f),
             Self::ReservedWindow => f.write_str("a reserved window of a device"),
             Self::Allocation(id) => id.fmt(f),
             Self::Pool(id) => id.fmt(f),
@@ -243,7 +246,7 @@ pub enum Error {
         /// The kind of regions that it takes.
         device_kind: RegionKind,
     },
-    /// The region and the device are associated already, in this part.
+    /// The region and the device are associated already, in some part.
     #[error("{region} and {device} are associated already, by {association}")]
     AlreadyAssociated {
         /// The region.
@@ -355,13 +358,13 @@ pub enum Error {
         /// What the hardware layer said.
         error: HardwareError,
     },
-    /// The hardware failed half-way. The range is in quarantine until the reaper succeeds.
-    #[error("{doing} stopped half-way, {reservation} is in quarantine: {error}")]
+    /// The hardware failed half-way. What is named is in quarantine until the reaper succeeds.
+    #[error("{doing} stopped half-way, {what} is in quarantine: {error}")]
     Quarantined {
         /// What was being done.
         doing: &'static str,
-        /// The reservation whose range is in quarantine.
-        reservation: ReservationId,
+        /// The reservation whose range, or the association whose device, is in quarantine.
+        what: Holder,
         /// What the hardware layer said.
         error: HardwareError,
     },

@@ -253,7 +253,8 @@ pub trait Hardware {
     /// `NoFreeSlot`, `Unresponsive`, `NotSupported`, `Unknown`.
     fn attach(&mut self, space: SpaceHandle, device: DeviceHandle, part: Part) -> Result<(), HardwareError>;
 
-    /// Stops `device` from translating through `space`, and waits until no cache holds anything of it.
+    /// Stops `device` from translating through `space`, and waits until no cache holds anything of it. The receipt
+    /// covers all addresses of the space.
     ///
     /// # Errors
     /// [`Unfinished`]: the device may still translate.

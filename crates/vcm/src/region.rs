@@ -354,8 +354,17 @@ impl Region {
         if bound.reservations > 0 {
             return Err(Error::BoundInUse { bound: id, reservations: bound.reservations });
         }
-        let place = bound.place;
-        self.ranges.remove(place);
+        if bound.ranges.is_empty() {
+            self.ranges.remove(bound.place);
+        } else {
+            // Reserved windows lie in it, and stay out. They change hands in a copy: all of them or none.
+            let mut ranges = self.ranges.try_clone()?;
+            ranges.remove(bound.place);
+            for (_, window, _) in bound.ranges.iter() {
+                ranges.place_at(window, Occupant::ReservedWindow).map_err(|_| crate::OutOfMemory)?;
+            }
+            self.ranges = ranges;
+        }
         self.bounds.remove(key);
         Ok(())
     }
@@ -439,7 +448,11 @@ impl Region {
     /// What keeps the region from being freed, as the error that says so.
     pub fn users(&self) -> Option<Error> {
         let quarantined = self.quarantined();
-        let held = |reservation: &Reservation| reservation.ownership == Ownership::Held;
+        // Those in quarantine are counted as such.
+        let held = |reservation: &Reservation| {
+            reservation.ownership == Ownership::Held
+                && !matches!(reservation.backing, Backing::Quarantined(_))
+        };
         let reservations = self.reservations.iter().filter(|(_, reservation)| held(reservation)).count();
         let (bounds, associations) = (self.bounds.len(), self.associations);
         (reservations + bounds + associations + quarantined > 0).then_some(Error::RegionInUse {

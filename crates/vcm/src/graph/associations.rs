@@ -36,7 +36,7 @@ impl Graph {
     /// mapped for the device.
     ///
     /// # Errors
-    /// [`Error::KindMismatch`], [`Error::AlreadyAssociated`], [`Error::NotTranslatable`],
+    /// [`Error::KindMismatch`], [`Error::AlreadyAssociated`], [`Error::DeviceBusy`], [`Error::NotTranslatable`],
     /// [`Error::InReservedWindow`], [`Error::Hardware`], [`Error::OutOfMemory`], unknown identifiers.
     pub fn associate(
         &mut self,
@@ -93,7 +93,8 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::DeviceBusy`] naming the region that has the device, [`Error::Active`] when it is active already (and
-    /// not counted), [`Error::Hardware`], [`Error::UnknownAssociation`].
+    /// not counted), [`Error::Hardware`], [`Error::UnknownAssociation`]. [`Error::Quarantined`] when the hardware failed
+    /// half-way and could not be brought back: the association is in quarantine.
     pub fn activate(&mut self, association: AssociationId, hardware: &mut dyn Hardware) -> Result<(), Error> {
         self.devices.activate(association, hardware)
     }

@@ -77,7 +77,8 @@ impl Graph {
     /// Frees a bound.
     ///
     /// # Errors
-    /// [`Error::BoundInUse`] while it is reserved from; [`Error::UnknownBound`], [`Error::UnknownRegion`].
+    /// [`Error::BoundInUse`] while it is reserved from; [`Error::OutOfMemory`] when reserved windows lie in it, which
+    /// stay out of the region; [`Error::UnknownBound`], [`Error::UnknownRegion`].
     pub fn free_bound(&mut self, bound: BoundId) -> Result<(), Error> {
         self.region_mut(bound.region)?.free_bound(bound)
     }
