@@ -135,7 +135,11 @@ fn step(input: &mut Input<'_>, graph: &mut Graph, soc: &mut Soc, inventory: &Inv
         4..=6 => reserve(input, graph, made),
         7 | 8 => {
             let request = AllocationRequest {
-                contiguity: if input.byte() % 2 == 0 { Contiguity::Blocks } else { Contiguity::Contiguous },
+                contiguity: if input.byte().is_multiple_of(2) {
+                    Contiguity::Blocks
+                } else {
+                    Contiguity::Contiguous
+                },
                 ..AllocationRequest::new("memory", input.len())
             };
             if let Ok(allocation) = graph.allocate(inventory.target(), &request, soc) {

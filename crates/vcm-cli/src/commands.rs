@@ -1,0 +1,181 @@
+//! What each command does.
+
+use crate::args::{
+    Command, GraphArguments, GraphFormat, MachineArguments, RunArguments, ScenariosArguments,
+    TopologyArguments,
+};
+use crate::machine::{Simulated, machine_names, machines};
+use crate::output::{Style, dot, picture, report, summary, svg};
+use crate::problem::Problem;
+use crate::progress::Terminal;
+use crate::run::{Leaks, Run, run};
+use crate::scenario::{Scenario, shipped, shipped_names};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Something did not hold.
+const FAILED: u8 = 1;
+/// The scenario, the machine or the command line is wrong.
+const WRONG: u8 = 2;
+
+/// Does what the command line says.
+pub fn execute(command: &Command) -> ExitCode {
+    let done = match command {
+        Command::Run(arguments) => run_command(arguments),
+        Command::Graph(arguments) => graph(arguments),
+        Command::Topology(arguments) => topology(arguments),
+        Command::Machines => list_machines(),
+        Command::Scenarios(arguments) => list_scenarios(arguments),
+    };
+    match done {
+        Ok(code) => code,
+        Err(problem) => {
+            eprintln!("vcm: {}", crate::output::printable(&problem.to_string()));
+            ExitCode::from(WRONG)
+        }
+    }
+}
+
+/// The machine that the command line or the scenario names.
+fn machine(arguments: &MachineArguments, scenario: &Scenario) -> Result<Simulated, Problem> {
+    let mut machine = match (&arguments.machine, &scenario.machine) {
+        (Some(name), _) => Simulated::find(name)?,
+        (None, Some(name)) => Simulated::find(&name.text)
+            .map_err(|problem| Problem { place: Some(name.place.clone()), ..problem })?,
+        (None, None) => Simulated::find(machine_names().next().unwrap_or_default())?,
+    };
+    for binding in &arguments.bind {
+        machine.bindings.bind(binding)?;
+    }
+    Ok(machine)
+}
+
+fn run_command(arguments: &RunArguments) -> Result<ExitCode, Problem> {
+    let scenario = Scenario::open(&arguments.scenario)?;
+    let machine = machine(&arguments.machine, &scenario)?;
+    let mut progress = Terminal::new();
+    let run = run(&scenario, &machine, arguments.seed, &mut progress)?;
+    progress.clear();
+    // Who wants to hear only of what went wrong does not want the faults that a scenario is about.
+    let warnings = run.record.warnings.iter().filter(|_| !(arguments.quiet && run.record.ok));
+    for warning in warnings {
+        eprintln!("warning: {}", crate::output::printable(warning));
+    }
+    let to_stdout = arguments.json.as_deref() == Some(Path::new("-"));
+    if arguments.quiet {
+        for check in run.record.failed() {
+            eprintln!("FAIL {}: {}", check.name, check.detail);
+        }
+        if run.record.leaks != Leaks::default() {
+            eprintln!("FAIL something leaked: {:?}", run.record.leaks);
+        }
+    } else if to_stdout {
+        eprint!("{}", summary(&run, style(std::io::stderr().is_terminal())));
+    } else {
+        print(&summary(&run, style(std::io::stdout().is_terminal())))?;
+    }
+    if let Some(path) = &arguments.json {
+        let json = run.record.to_json().map_err(|error| Problem::new(format!("JSON: {error}")))?;
+        write(Some(path), &json)?;
+    }
+    if let Some(path) = &arguments.report {
+        write(Some(path), &report(&run))?;
+    }
+    Ok(exit(&run))
+}
+
+fn exit(run: &Run) -> ExitCode {
+    if run.record.ok { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+fn style(terminal: bool) -> Style {
+    // https://no-color.org: set and not empty.
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if terminal && !unwanted { Style::Coloured } else { Style::Plain }
+}
+
+fn graph(arguments: &GraphArguments) -> Result<ExitCode, Problem> {
+    let scenario = Scenario::open(&arguments.scenario)?;
+    let machine = machine(&arguments.machine, &scenario)?;
+    // What is measured has no picture.
+    let scenario = Scenario { measure: None, ..scenario };
+    let run = run(&scenario, &machine, None, &mut Terminal::new())?;
+    let text = match arguments.format {
+        GraphFormat::Svg => svg(&run.fullest),
+        GraphFormat::Dot => dot(&run.fullest),
+        GraphFormat::Text => picture(&run.fullest),
+    };
+    write(arguments.output.as_deref(), &text)?;
+    for check in run.record.failed() {
+        eprintln!("FAIL {}: {}", check.name, check.detail);
+    }
+    Ok(exit(&run))
+}
+
+fn topology(arguments: &TopologyArguments) -> Result<ExitCode, Problem> {
+    let machine = Simulated::find(&arguments.machine)?;
+    match &arguments.json {
+        None => print(&machine.topology().to_string())?,
+        Some(path) => {
+            let json = serde_json::to_string_pretty(machine.topology());
+            write(Some(path), &(json.map_err(|error| Problem::new(format!("JSON: {error}")))? + "\n"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_machines() -> Result<ExitCode, Problem> {
+    let mut text = String::new();
+    for machine in machines()? {
+        text.push_str(&format!("{}\n  {}\n", machine.name, machine.about));
+        for (role, device) in &machine.bindings.roles {
+            text.push_str(&format!("  {role:<14} {device}\n"));
+        }
+        for (name, memory) in &machine.bindings.memories {
+            text.push_str(&format!("  {name:<14} {memory} (memory)\n"));
+        }
+        text.push('\n');
+    }
+    text.push_str(
+        "A role that is not listed is the device with that name (`vcm topology NAME`). Every machine has cpu as well, and\n\
+         guest0 (a virtual machine) and dsp (a remote processor).\n",
+    );
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_scenarios(arguments: &ScenariosArguments) -> Result<ExitCode, Problem> {
+    if let Some(name) = &arguments.name {
+        let known = || Problem::new(format!("no shipped scenario is called \"{name}\""));
+        print(shipped(name).ok_or_else(|| known().with_known(name, shipped_names()))?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = String::new();
+    for name in shipped_names() {
+        let scenario = Scenario::open(name)?;
+        text.push_str(&format!("{name:<16} {}\n", scenario.about));
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output. A reader that has gone away is not a mistake.
+fn print(text: &str) -> Result<(), Problem> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Problem::new(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes to a file, or to standard output for none and for `-`.
+fn write(path: Option<&Path>, text: &str) -> Result<(), Problem> {
+    match path {
+        Some(path) if path != Path::new("-") => {
+            std::fs::write(path, text).map_err(|error| Problem::new(format!("{}: {error}", path.display())))
+        }
+        _ => print(text),
+    }
+}

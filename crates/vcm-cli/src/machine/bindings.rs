@@ -1,0 +1,73 @@
+//! What a machine calls the roles and memories that scenarios name.
+
+use crate::problem::Problem;
+use crate::scenario::{Source, Table};
+use std::collections::BTreeMap;
+
+/// Roles and memories by the names that scenarios give them.
+///
+/// A role that is not here stands for the device with that very name, and `cpu` for the machine's first CPU.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Bindings {
+    /// The device of each role.
+    pub roles: BTreeMap<String, String>,
+    /// The memory behind each name.
+    pub memories: BTreeMap<String, String>,
+}
+
+impl Bindings {
+    /// Adds a binding from the command line, `role=device`; it replaces the one there was.
+    ///
+    /// # Errors
+    /// The text has another shape.
+    pub fn bind(&mut self, text: &str) -> Result<(), Problem> {
+        match text.split_once('=') {
+            Some((role, device)) if !role.is_empty() && !device.is_empty() => {
+                self.roles.insert(role.into(), device.into());
+                Ok(())
+            }
+            _ => {
+                Err(Problem::new(format!("--bind {text}: expected ROLE=DEVICE, such as codec=vcodec_a_mm1")))
+            }
+        }
+    }
+}
+
+/// A machine's file: its device tree, and what it calls things.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// What it is, in one line.
+    pub about: String,
+    /// The device tree, by the name that it is shipped under.
+    pub tree: String,
+    /// TLB entries of each IOMMU, in place of what the tree says.
+    pub tlb_entries: Option<u32>,
+    /// What it calls things.
+    pub bindings: Bindings,
+}
+
+impl Description {
+    /// Reads a machine's file.
+    ///
+    /// # Errors
+    /// The first mistake, with file, line and key.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Problem> {
+        let source = Source { file: format!("{name}.toml").into(), text };
+        let document = source.parse()?;
+        let mut top = Table::top(&source, document.get_ref());
+        let description = Self {
+            name: name.into(),
+            about: top.required_text("about")?.text,
+            tree: top.required_text("tree")?.text,
+            tlb_entries: top.small("tlb-entries")?,
+            bindings: Bindings {
+                roles: top.named_texts("roles")?.into_iter().collect(),
+                memories: top.named_texts("memories")?.into_iter().collect(),
+            },
+        };
+        top.finish()?;
+        Ok(description)
+    }
+}

@@ -1,0 +1,107 @@
+//! Simulated SoCs: from a shipped machine's file or from a device tree blob.
+
+use super::{Bindings, Description, Machine};
+use crate::problem::Problem;
+use std::path::Path;
+use vcm_platform::Platform;
+use vcm_platform::topology::{Topology, shipped};
+use vcm_soc::Soc;
+use vcm_soc::hardware::Options;
+
+/// Name and file of the machines that come with the program.
+const SHIPPED: [(&str, &str); 3] = [
+    ("msm8x60", include_str!("../../machines/msm8x60.toml")),
+    ("apq8064-like", include_str!("../../machines/apq8064-like.toml")),
+    ("two-banks", include_str!("../../machines/two-banks.toml")),
+];
+
+/// The names of the machines that come with the program; the first is the default.
+pub fn machine_names() -> impl Iterator<Item = &'static str> {
+    SHIPPED.iter().map(|(name, _)| *name)
+}
+
+/// The machines that come with the program.
+///
+/// # Errors
+/// One of their files has a mistake.
+pub fn machines() -> Result<Vec<Description>, Problem> {
+    SHIPPED.iter().map(|(name, text)| Description::parse(name, text)).collect()
+}
+
+/// A simulated SoC.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    name: String,
+    topology: Topology,
+    tlb_entries: Option<u32>,
+    /// What it calls things.
+    pub bindings: Bindings,
+}
+
+impl Simulated {
+    /// The shipped machine with that name, or the machine of the device tree blob at that path.
+    ///
+    /// # Errors
+    /// There is neither, or the tree describes no machine.
+    pub fn find(name_or_path: &str) -> Result<Self, Problem> {
+        if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
+            let description = Description::parse(name, text)?;
+            let tree = description.tree.as_str();
+            let blob =
+                shipped(tree).ok_or_else(|| Problem::new(format!("no device tree is called {tree}")))?;
+            return Ok(Self {
+                name: description.name,
+                topology: topology(tree, blob)?,
+                tlb_entries: description.tlb_entries,
+                bindings: description.bindings,
+            });
+        }
+        let blob = match std::fs::read(name_or_path) {
+            Ok(blob) => blob,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let problem = format!("no machine and no device tree blob is called \"{name_or_path}\"");
+                return Err(Problem::new(problem).with_known(name_or_path, machine_names()));
+            }
+            Err(error) => return Err(Problem::new(format!("{name_or_path}: {error}"))),
+        };
+        let stem = Path::new(name_or_path).file_stem();
+        Ok(Self {
+            name: stem.map_or_else(|| name_or_path.into(), |stem| stem.to_string_lossy().into_owned()),
+            topology: topology(name_or_path, &blob)?,
+            tlb_entries: None,
+            bindings: Bindings::default(),
+        })
+    }
+
+    /// What its device tree says.
+    pub const fn topology(&self) -> &Topology {
+        &self.topology
+    }
+}
+
+fn topology(name: &str, blob: &[u8]) -> Result<Topology, Problem> {
+    Topology::from_device_tree(blob).map_err(|error| Problem::new(format!("{name}: {error}")))
+}
+
+impl Machine for Simulated {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    fn switch_on(&self, tlb_entries: Option<u32>) -> Result<Box<dyn Platform>, Problem> {
+        let mut topology = self.topology.clone();
+        if let Some(entries) = tlb_entries.or(self.tlb_entries) {
+            for iommu in &mut topology.iommus {
+                iommu.tlb_entries = Some(entries);
+            }
+        }
+        match Soc::new(&topology, &Options::default()) {
+            Ok(soc) => Ok(Box::new(soc)),
+            Err(error) => Err(Problem::new(format!("machine {}: {error}", self.name))),
+        }
+    }
+}

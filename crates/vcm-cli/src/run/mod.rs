@@ -1,0 +1,145 @@
+//! Running a scenario on a machine.
+
+mod build;
+mod contents;
+mod cpu;
+mod expect;
+mod failure;
+mod judge;
+mod log;
+mod look;
+mod measure;
+mod record;
+mod snapshot;
+mod steps;
+mod teardown;
+mod transfer;
+mod visit;
+mod world;
+
+pub use log::{Progress, Silent};
+pub use record::{Buffer, Check, Counts, Faulted, Leaks, Mapper, Measured, Record, Transferred};
+pub use snapshot::{BufferNode, LinkEdge, MappingEdge, MasterNode, MemoryNode, RegionNode, Snapshot};
+
+pub(crate) use log::Log;
+
+use crate::machine::Machine;
+use crate::problem::Problem;
+use crate::scenario::Scenario;
+use steps::Next;
+use world::World;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// All that was found out.
+    pub record: Record,
+    /// The graph when most was mapped.
+    pub fullest: Snapshot,
+}
+
+/// Runs a scenario: makes what it declares, does its steps, looks at every buffer, takes everything down, and then
+/// measures what it measures. `seed` counts instead of the scenario's own.
+///
+/// # Errors
+/// The machine cannot be had, or has not what the scenario names. What does not hold is no error: it is in the record.
+pub fn run(
+    scenario: &Scenario,
+    machine: &dyn Machine,
+    seed: Option<u64>,
+    progress: &mut dyn Progress,
+) -> Result<Run, Problem> {
+    let seed = seed.unwrap_or(scenario.seed);
+    let record = Record {
+        ok: false,
+        scenario: scenario.name.clone(),
+        about: scenario.about.clone(),
+        machine: machine.name().into(),
+        seed,
+        checks: Vec::new(),
+        buffers: Vec::new(),
+        transfers: Vec::new(),
+        faults: Vec::new(),
+        leaks: Leaks::default(),
+        measurements: Vec::new(),
+        warnings: Vec::new(),
+        graph: serde_json::Value::Null,
+    };
+    let mut log = Log::new(record, progress);
+    let mut fullest = Snapshot::default();
+    if !(scenario.regions.is_empty() && scenario.buffers.is_empty() && scenario.steps.is_empty()) {
+        fullest = act(scenario, machine, seed, &mut log)?;
+    }
+    if let Some(spec) = &scenario.measure {
+        measure::measure(scenario, spec, machine, seed, &mut log)?;
+    }
+    let mut record = log.record;
+    record.ok = record.checks.iter().all(|check| check.ok) && record.leaks == Leaks::default();
+    Ok(Run { record, fullest })
+}
+
+/// Declarations, steps, the last look, and teardown.
+fn act(
+    scenario: &Scenario,
+    machine: &dyn Machine,
+    seed: u64,
+    log: &mut Log<'_>,
+) -> Result<Snapshot, Problem> {
+    let mut platform = machine.switch_on(None)?;
+    let mut world = World::new(&mut *platform, machine.bindings(), scenario)?;
+    let mut gallery = Gallery::default();
+    let mut next = world.declare(scenario, log)?;
+    gallery.take(&world, log)?;
+    let mut done = 0;
+    for (number, step) in (1..).zip(&scenario.steps) {
+        if next == Next::Stop {
+            break;
+        }
+        next = world.step(step, number, seed, log)?;
+        gallery.take(&world, log)?;
+        done = number;
+    }
+    if next == Next::Stop && done < scenario.steps.len() as u64 {
+        let left = scenario.steps.len() as u64 - done;
+        let left = many(left, "step");
+        log.warn(format!("stopped at the first thing that could not be had; {left} not done"));
+    }
+    world.look(log);
+    world.tear_down("", log);
+    Ok(gallery.fullest)
+}
+
+/// A number of things: `1 fault`, `2 faults`, `3 TLB misses`.
+fn many(count: u64, thing: &str) -> String {
+    match thing.strip_suffix('y') {
+        _ if count == 1 => format!("1 {thing}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None if thing.ends_with('s') => format!("{count} {thing}es"),
+        None => format!("{count} {thing}s"),
+    }
+}
+
+/// Keeps the fullest picture of the graph, and of each buffer.
+#[derive(Default)]
+struct Gallery {
+    fullest: Snapshot,
+}
+
+impl Gallery {
+    fn take(&mut self, world: &World<'_>, log: &mut Log<'_>) -> Result<(), Problem> {
+        let now = Snapshot::of(world);
+        for buffer in now.buffers() {
+            match log.record.buffers.iter_mut().find(|known| known.name == buffer.name) {
+                Some(known) if known.mappers.len() <= buffer.mappers.len() => *known = buffer,
+                Some(_) => {}
+                None => log.record.buffers.push(buffer),
+            }
+        }
+        if now.fullness() >= self.fullest.fullness() {
+            let json = serde_json::to_value(world.graph.view());
+            log.record.graph = json.map_err(|error| Problem::new(format!("the graph: {error}")))?;
+            self.fullest = now;
+        }
+        Ok(())
+    }
+}

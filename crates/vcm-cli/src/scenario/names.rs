@@ -1,0 +1,182 @@
+//! Checking that what a scenario refers to was declared, before anything runs.
+
+use super::model::{
+    Action, Base, Expectation, HookAnswer, HookSpec, Movement, Scenario, ShareSpec, SurfaceSpec,
+};
+use crate::problem::{Name, Problem};
+
+/// The names that were declared so far.
+#[derive(Default)]
+struct Names<'s> {
+    targets: Vec<&'s str>,
+    regions: Vec<&'s str>,
+    bounds: Vec<&'s str>,
+    buffers: Vec<&'s str>,
+    shares: Vec<&'s str>,
+    transfers: Vec<&'s str>,
+    /// Region and role.
+    associations: Vec<(&'s str, &'s str)>,
+}
+
+fn known(what: &str, name: &Name, names: &[&str]) -> Result<(), Problem> {
+    if names.contains(&name.text.as_str()) {
+        return Ok(());
+    }
+    let problem = name.problem(format!("no {what} is called \"{name}\""));
+    Err(problem.with_known(&name.text, names.iter().copied()))
+}
+
+fn declare<'s>(what: &str, name: &'s Name, names: &mut Vec<&'s str>) -> Result<(), Problem> {
+    if names.contains(&name.text.as_str()) {
+        return Err(name.problem(format!("there is a {what} called \"{name}\" already")));
+    }
+    names.push(&name.text);
+    Ok(())
+}
+
+/// Checks every reference, in the order in which things happen.
+///
+/// # Errors
+/// The first name that stands for nothing, or for two things.
+pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
+    let mut names = Names::default();
+    for target in &scenario.targets {
+        declare("target", &target.name, &mut names.targets)?;
+    }
+    for region in &scenario.regions {
+        declare("region", &region.name, &mut names.regions)?;
+    }
+    for bound in &scenario.bounds {
+        known("region", &bound.region, &names.regions)?;
+        declare("bound", &bound.name, &mut names.bounds)?;
+    }
+    for link in &scenario.associations {
+        known("region", &link.region, &names.regions)?;
+        names.associations.push((&link.region.text, &link.device.text));
+    }
+    for buffer in &scenario.buffers {
+        if let Some(target) = &buffer.target {
+            known("target", target, &names.targets)?;
+        }
+        declare("buffer", &buffer.name, &mut names.buffers)?;
+    }
+    for share in &scenario.shares {
+        names.share(share)?;
+    }
+    for hook in &scenario.hooks {
+        names.hook(hook)?;
+    }
+    for step in &scenario.steps {
+        names.action(&step.action)?;
+    }
+    if let Some(measure) = &scenario.measure
+        && let Some(target) = &measure.target
+    {
+        known("target", target, &names.targets)?;
+    }
+    Ok(())
+}
+
+impl<'s> Names<'s> {
+    fn share(&mut self, share: &'s ShareSpec) -> Result<(), Problem> {
+        known("buffer", &share.buffer, &self.buffers)?;
+        known("region", &share.region, &self.regions)?;
+        if let Some(bound) = &share.bound {
+            known("bound", bound, &self.bounds)?;
+        }
+        if self.buffers.contains(&share.name.text.as_str()) {
+            return Err(share.name.problem(format!("a buffer is called \"{}\" already", share.name)));
+        }
+        declare("share", &share.name, &mut self.shares)
+    }
+
+    fn hook(&self, hook: &HookSpec) -> Result<(), Problem> {
+        match &hook.answer {
+            HookAnswer::BackAndRetry(share) => known("share", share, &self.shares),
+            HookAnswer::None | HookAnswer::Terminate => Ok(()),
+        }
+    }
+
+    fn surface(&self, surface: &SurfaceSpec) -> Result<(), Problem> {
+        match &surface.base {
+            Base::In(name, _) if self.shares.contains(&name.text.as_str()) => Ok(()),
+            Base::In(name, _) => known("buffer or share", name, &self.buffers).map_err(|problem| {
+                let all = self.buffers.iter().chain(&self.shares).copied();
+                Problem { help: None, ..problem }.with_known(&name.text, all)
+            }),
+            Base::Address(_) => Ok(()),
+        }
+    }
+
+    fn link(&self, region: &Name, device: &Name) -> Result<(), Problem> {
+        known("region", region, &self.regions)?;
+        if self.associations.contains(&(region.text.as_str(), device.text.as_str())) {
+            return Ok(());
+        }
+        let associated = self.associations.iter().filter(|(of, _)| *of == region.text);
+        Err(device
+            .problem(format!("region \"{region}\" is not associated with \"{device}\""))
+            .with_known(&device.text, associated.map(|(_, device)| *device)))
+    }
+
+    fn action(&mut self, action: &'s Action) -> Result<(), Problem> {
+        match action {
+            Action::Transfer(transfer) => {
+                match &transfer.movement {
+                    Movement::Write { to, .. } => self.surface(to)?,
+                    Movement::Read { from, .. } => self.surface(from)?,
+                    Movement::Copy { from, to } => {
+                        self.surface(from)?;
+                        self.surface(to)?;
+                    }
+                }
+                match &transfer.name {
+                    Some(name) => declare("transfer", name, &mut self.transfers),
+                    None => Ok(()),
+                }
+            }
+            Action::Allocate(buffer) => {
+                if let Some(target) = &buffer.target {
+                    known("target", target, &self.targets)?;
+                }
+                declare("buffer", &buffer.name, &mut self.buffers)
+            }
+            Action::Share(share) => self.share(share),
+            Action::Associate(link) => {
+                known("region", &link.region, &self.regions)?;
+                self.associations.push((&link.region.text, &link.device.text));
+                Ok(())
+            }
+            Action::Deassociate { region, device }
+            | Action::Activate { region, device }
+            | Action::Deactivate { region, device } => self.link(region, device),
+            Action::Back(share)
+            | Action::Unback(share)
+            | Action::Unshare(share)
+            | Action::Unreserve(share) => known("share", share, &self.shares),
+            Action::Free(buffer) => known("buffer", buffer, &self.buffers),
+            Action::FreeRegion(region) => known("region", region, &self.regions),
+            Action::Hook(hook) => self.hook(hook),
+            Action::Reap => Ok(()),
+            Action::Expect(expectation) => self.expectation(expectation),
+        }
+    }
+
+    fn expectation(&self, expectation: &Expectation) -> Result<(), Problem> {
+        match expectation {
+            Expectation::Address { share, .. }
+            | Expectation::Leaves { share, .. }
+            | Expectation::Translation { share, .. } => known("share", share, &self.shares),
+            Expectation::SameByte { share, other } => {
+                known("share", share, &self.shares)?;
+                known("share", other, &self.shares)
+            }
+            Expectation::Blocks { buffer, .. } => known("buffer", buffer, &self.buffers),
+            Expectation::Faults { .. } => Ok(()),
+            Expectation::MissesRise { transfers } => {
+                transfers.iter().try_for_each(|name| known("transfer", name, &self.transfers))
+            }
+            Expectation::MissesAtMost { transfer, .. } => known("transfer", transfer, &self.transfers),
+        }
+    }
+}

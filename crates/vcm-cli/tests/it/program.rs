@@ -1,0 +1,183 @@
+//! The program itself: what it prints, what it writes, how it exits.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use vcm_cli::machine::machine_names;
+use vcm_cli::scenario::shipped_names;
+
+fn vcm(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vcm")).args(arguments).env_remove("NO_COLOR").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Compares with a file beside the tests. With `UPDATE_EXPECTED=1` in the environment the file is written instead.
+fn assert_expected(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/expected").join(name);
+    if std::env::var_os("UPDATE_EXPECTED").is_some_and(|value| value == "1") {
+        std::fs::write(&path, found).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, expected, "{name}: what was found differs from {}", path.display());
+}
+
+#[test]
+fn every_shipped_scenario_holds_on_the_simulated_soc() {
+    for name in shipped_names() {
+        let output = vcm(&["run", name, "--json", "-", "--quiet"]);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
+        assert_eq!(json["ok"], true);
+        assert_eq!(json["scenario"], name);
+        let leaks = serde_json::json!({ "allocations": 0, "mappings": 0, "quarantined": 0 });
+        assert_eq!(json["leaks"], leaks, "{name}");
+    }
+}
+
+#[test]
+fn the_walkthrough_prints_what_a_newcomer_understands() {
+    let output = vcm(&["run", "walkthrough"]);
+    assert_expected("walkthrough.txt", &text(&output.stdout));
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn faults_are_warned_of_once_for_each_device() {
+    let output = vcm(&["run", "faults"]);
+    assert_expected("faults.txt", &text(&output.stdout));
+    assert_expected("faults-warnings.txt", &text(&output.stderr));
+}
+
+#[test]
+fn help_teaches() {
+    assert_expected("help.txt", &text(&vcm(&["--help"]).stdout));
+    assert_expected("help-run.txt", &text(&vcm(&["run", "--help"]).stdout));
+    assert_expected("machines.txt", &text(&vcm(&["machines"]).stdout));
+    assert_expected("scenarios.txt", &text(&vcm(&["scenarios"]).stdout));
+    assert_eq!(text(&vcm(&["--version"]).stdout), concat!("vcm ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn the_smallest_scenario_of_the_help_runs() {
+    let help = text(&vcm(&["run", "--help"]).stdout);
+    let start = help.find("  [[region]]").unwrap();
+    let end = help.find("scenarios/README.md").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("smallest.toml");
+    std::fs::write(&file, &help[start..end]).unwrap();
+    let output = vcm(&["run", file.to_str().unwrap(), "--quiet"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn exit_statuses_tell_failed_from_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fails.toml");
+    let file = file.to_str().unwrap();
+    let walkthrough = text(&vcm(&["scenarios", "walkthrough"]).stdout);
+    let run = |text: &str, arguments: &[&str]| {
+        std::fs::write(file, text).unwrap();
+        vcm(&[&["run", file], arguments].concat())
+    };
+    // One check fails.
+    let failed = run(&walkthrough.replacen("\"64K\" = 1", "\"64K\" = 2", 1), &["--quiet"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(text(&failed.stdout), "");
+    let expected = "FAIL leaves of frame@codec space: 2 x 1M + 1 x 64K, and had to be 2 x 1M + 2 x 64K\n";
+    assert_eq!(text(&failed.stderr), expected);
+    // Mistakes.
+    for (output, expected) in [
+        (run("x = ", &[]), format!("vcm: {file}:1:5: string values must be quoted, expected literal string")),
+        (
+            run(&walkthrough, &["--machine", "msm8x6"]),
+            "vcm: no machine and no device tree blob is called \"msm8x6\"; did you mean \"msm8x60\"?\n"
+                .into(),
+        ),
+        (
+            run(&walkthrough, &["--bind", "codec=vcodec"]),
+            format!("vcm: {file}:21:1: association.device: \"codec\" is bound to vcodec"),
+        ),
+        (run(&walkthrough, &["--bind", "codec"]), "vcm: --bind codec: expected ROLE=DEVICE".into()),
+        (run(&walkthrough, &["--machine", file]), format!("vcm: {file}: not a device tree")),
+        (
+            run("machine = \"nokia\"", &[]),
+            format!("vcm: {file}:1:1: machine: no machine and no device tree blob is called \"nokia\""),
+        ),
+        (
+            vcm(&["run", "walktrough"]),
+            "vcm: no file and no shipped scenario is called \"walktrough\"; did you mean \"walkthrough\"?\n"
+                .into(),
+        ),
+        (vcm(&["run", "walkthrough", "--report", "/nowhere/x.html"]), "vcm: /nowhere/x.html: ".into()),
+        (vcm(&["run"]), "error: the following required arguments were not provided".into()),
+    ] {
+        let found = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{found}");
+        assert!(found.starts_with(&expected), "found {found}\nexpected {expected}");
+    }
+}
+
+#[test]
+fn json_on_standard_output_is_alone_there() {
+    let output = vcm(&["run", "walkthrough", "--json", "-"]);
+    assert!(serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok());
+    assert!(text(&output.stderr).contains("checks hold"));
+}
+
+#[test]
+fn files_are_written_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (json, html, drawing) = (path("a.json"), path("a.html"), path("a.svg"));
+    let output = vcm(&["run", "split", "--json", &json, "--report", &html, "--seed", "9"]);
+    assert_eq!(output.status.code(), Some(0));
+    let record: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!(record["seed"], 9);
+    assert!(std::fs::read_to_string(html).unwrap().starts_with("<!DOCTYPE html>"));
+    assert_eq!(vcm(&["graph", "split", "--format", "svg", "--output", &drawing]).status.code(), Some(0));
+    assert!(std::fs::read_to_string(drawing).unwrap().starts_with("<svg "));
+}
+
+#[test]
+fn a_device_tree_blob_is_a_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let blob = folder.path().join("board.dtb");
+    std::fs::write(&blob, vcm_platform::topology::shipped("two-banks").unwrap()).unwrap();
+    let blob = blob.to_str().unwrap();
+    let output =
+        vcm(&["run", "walkthrough", "--machine", blob, "--bind", "codec=scaler@10201000", "--quiet"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&vcm(&["topology", blob]).stdout);
+    assert!(shown.starts_with("Two banks\n"), "{shown}");
+    let json = vcm(&["topology", "two-banks", "--json", "-"]).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["iommus"][0]["context_banks"], 2);
+}
+
+#[test]
+fn scenarios_are_not_tied_to_one_machine() {
+    for machine in machine_names() {
+        for name in shipped_names() {
+            // It measures much, and one machine is enough; and nobody plays the camera on the other.
+            if name == "block-sizes" || (name, machine) == ("context-switch", "apq8064-like") {
+                continue;
+            }
+            // That machine's codec must not be given the first 16 MiB.
+            let hole = (name, machine) == ("three-mappings", "apq8064-like");
+            let bind = if hole { "codec=gpu@4300000" } else { "unused=cpu" };
+            let output = vcm(&["run", name, "--machine", machine, "--quiet", "--bind", bind]);
+            assert_eq!(output.status.code(), Some(0), "{name} on {machine}: {}", text(&output.stderr));
+        }
+    }
+}
+
+#[test]
+fn graphs_are_drawn_in_three_ways() {
+    assert_expected("three-mappings.txt", &text(&vcm(&["graph", "three-mappings"]).stdout));
+    assert_expected(
+        "three-mappings.dot",
+        &text(&vcm(&["graph", "three-mappings", "--format", "dot"]).stdout),
+    );
+}
