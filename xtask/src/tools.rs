@@ -109,7 +109,8 @@ fn install(missing: &[&Tool], consent: Consent) -> Result<(), String> {
         Consent::Ask => ask(&packages)?,
     }
     apt_get(&["update", "-qq"])?;
-    let mut words = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    // Never at the price of something that is installed already.
+    let mut words = vec!["install", "-y", "-qq", "--no-install-recommends", "--no-remove"];
     words.extend(packages);
     apt_get(&words)
 }

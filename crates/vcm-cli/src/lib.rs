@@ -32,3 +32,8 @@ pub mod problem;
 pub mod progress;
 pub mod run;
 pub mod scenario;
+
+/// The library example of the README, compiled and run with the documentation's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
