@@ -281,6 +281,23 @@ proptest! {
 }
 
 #[test]
+fn what_was_freed_before_is_told_from_the_rest_of_a_run() {
+    let memory = Span::new(0x4000_0000, 16 << 20).unwrap();
+    let mut pool = Pool::new(memory, Policy::Splitting).unwrap();
+    let pages = PageSizes::from_mask(SIZE_4K).unwrap();
+    let mut blocks = List::new();
+    pool.allocate(&BlockRequest { len: 256 * SIZE_4K, sizes: pages, alignment: SIZE_4K }, &mut blocks)
+        .unwrap();
+    for index in [0, 70, 191, 255] {
+        assert_eq!(pool.free(blocks[index]), Freed::Yes);
+    }
+    assert_eq!(pool.free_all(&blocks), 4);
+    assert_eq!(pool.free_bytes(), pool.total_bytes());
+    assert_eq!(pool.free_all(&blocks), 256);
+    assert_eq!(pool.free_blocks(16 << 20), 1);
+}
+
+#[test]
 fn the_last_block_is_given_too() {
     // The original's test for room was off by one: the last block of each size was never given.
     let counts = FixedCounts { of_16m: 1, of_1m: 2, of_64k: 3, of_4k: 4, contiguous: SIZE_64K };

@@ -136,7 +136,7 @@ fn new_ranges_allocate_nothing() {
 fn a_pool_is_made_whole_or_not_at_all() {
     let memory = Span::new(0, 256 << 20).unwrap();
     let counts = FixedCounts { of_16m: 1, of_1m: 1, of_64k: 1, of_4k: 1, contiguous: SIZE_64K };
-    for (policy, least) in [(Policy::Splitting, 5), (Policy::FixedCounts(counts), 14)] {
+    for (policy, least) in [(Policy::Splitting, 8), (Policy::FixedCounts(counts), 15)] {
         let mut failures = 0;
         let pool = loop {
             match failing(failures, || Pool::new(memory, policy)) {

@@ -1,6 +1,6 @@
 //! Contiguous ranges of any number of pages.
 
-use super::frames::{Frames, LARGEST, LEVELS, bytes_of, number_of, pages_of};
+use super::frames::{Frames, LARGEST, LEVELS, bytes_of, level_of, number_of, pages_of};
 use crate::SIZE_4K;
 use crate::Segment;
 
@@ -9,7 +9,14 @@ impl Frames {
     pub(super) fn take_run(&mut self, pages: u64, alignment: u64) -> Option<Segment> {
         let page = self.find_in_block(pages, alignment).or_else(|| self.find_run(pages, alignment))?;
         self.claim(page, pages);
-        self.tail.join(page, pages);
+        match level_of(pages * SIZE_4K) {
+            // It is a block, and given back as one.
+            Some(level) if page & (pages - 1) == 0 => {
+                let number = number_of(page, level);
+                self.blocks[level].mark((number / 64) as usize, 1 << (number % 64));
+            }
+            _ => self.tail.join(page, pages),
+        }
         Some(Segment { base: self.address(page), len: pages * SIZE_4K })
     }
 
@@ -17,8 +24,8 @@ impl Frames {
     fn find_in_block(&self, pages: u64, alignment: u64) -> Option<u64> {
         (0..LEVELS).filter(|level| pages_of(*level) >= pages && bytes_of(*level) >= alignment).find_map(
             |level| {
-                let index = self.free[level].any_word()?;
-                let bit = self.free[level].word(index).trailing_zeros();
+                let index = self.blocks[level].any_word()?;
+                let bit = self.blocks[level].free_word(index).trailing_zeros();
                 Some((index as u64 * 64 + u64::from(bit)) * pages_of(level))
             },
         )
@@ -31,7 +38,7 @@ impl Frames {
         let mut page = 0;
         while page < self.end {
             let largest = page / LARGEST;
-            if self.free[3].contains(largest) {
+            if self.blocks[3].is_free(largest) {
                 page += LARGEST;
             } else if self.is_taken(largest) {
                 page += LARGEST;
@@ -54,19 +61,19 @@ impl Frames {
     /// Whether no page is free in the largest block `number`, which is not free as a whole.
     fn is_taken(&self, number: u64) -> bool {
         let index = number as usize;
-        self.free[2].word(index / 4) >> (index % 4 * 16) & 0xffff == 0
-            && (0..4).all(|word| self.free[1].word(index * 4 + word) == 0)
-            && self.free[0].word_from(index * 64).is_none_or(|word| word >= (index + 1) * 64)
+        self.blocks[2].free_word(index / 4) >> (index % 4 * 16) & 0xffff == 0
+            && (0..4).all(|word| self.blocks[1].free_word(index * 4 + word) == 0)
+            && self.blocks[0].word_from(index * 64).is_none_or(|word| word >= (index + 1) * 64)
     }
 
     /// Which of the pages from 64 * `index` on are free, in a block of any size.
-    pub(super) fn free_word(&self, index: u64) -> u64 {
-        if self.free[3].contains(index / 64) || self.free[2].contains(index / 4) {
+    fn free_word(&self, index: u64) -> u64 {
+        if self.blocks[3].is_free(index / 64) || self.blocks[2].is_free(index / 4) {
             return u64::MAX;
         }
-        let groups = self.free[1].word((index / 16) as usize) >> (index % 16 * 4) & 0xf;
+        let groups = self.blocks[1].free_word((index / 16) as usize) >> (index % 16 * 4) & 0xf;
         let spread = (groups & 1) | (groups & 2) << 15 | (groups & 4) << 30 | (groups & 8) << 45;
-        self.free[0].word(index as usize) | (spread * 0xffff)
+        self.blocks[0].free_word(index as usize) | (spread * 0xffff)
     }
 
     /// Takes the free pages from `page` on out of the blocks that they are in, and gives the rest of these
@@ -75,13 +82,13 @@ impl Frames {
         let end = page + pages;
         let mut at = page;
         while at < end {
-            let level = (0..LEVELS).find(|level| self.free[*level].contains(number_of(at, *level)));
+            let level = (0..LEVELS).find(|level| self.blocks[*level].is_free(number_of(at, *level)));
             let Some(level) = level else {
                 debug_assert!(false, "page {at} is not free");
                 return;
             };
             let number = number_of(at, level);
-            self.unset(level, (number / 64) as usize, 1 << (number % 64));
+            self.blocks[level].remove((number / 64) as usize, 1 << (number % 64));
             let (first, next) = (number * pages_of(level), (number + 1) * pages_of(level));
             if first < at {
                 self.release(first, at - first);

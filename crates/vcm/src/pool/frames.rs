@@ -1,15 +1,14 @@
 //! The page frames of one memory as free blocks of four sizes, each sixteen of the next smaller.
 //!
 //! What always holds:
-//! 1. A free block is in the bitmap of its size and in no other. Where blocks merge, sixteen free parts of
+//! 1. A free block is a free block of its size and of no other. Where blocks merge, sixteen free parts of
 //!    one block are never there one by one: they are the block.
-//! 2. Bit n of `tail` is set if page n is allocated together with page n - 1. So it says where every
-//!    allocated block of more than a page starts and ends, and that its pages are allocated; single pages
-//!    cost nothing.
+//! 2. An allocated block is marked in the blocks of its size, and its pages nowhere else. An allocated range
+//!    that is no block is in `tail`: bit n is set if page n is allocated together with page n - 1.
 //!
-//! Everything is allocated at the start. A page costs 2.1 bits, with fixed counts 3.2.
+//! Everything is allocated at the start. A page costs 3.2 bits.
 
-use super::bitmap::{Bitmap, zeros};
+use super::blocks::Blocks;
 use super::tail::Tails;
 use crate::Segment;
 use crate::{List, OutOfMemory, PageSizes, PhysicalAddress, SIZE_1M, SIZE_4K, SIZE_16M, SIZE_64K, Span};
@@ -35,7 +34,8 @@ pub(super) const fn number_of(page: u64, level: usize) -> u64 {
 }
 
 /// The level of blocks of `bytes` bytes.
-pub(super) fn level_of(bytes: u64) -> Option<usize> {
+#[inline]
+pub(super) const fn level_of(bytes: u64) -> Option<usize> {
     match bytes {
         SIZE_4K => Some(0),
         SIZE_64K => Some(1),
@@ -43,6 +43,13 @@ pub(super) fn level_of(bytes: u64) -> Option<usize> {
         SIZE_16M => Some(3),
         _ => None,
     }
+}
+
+/// Whether blocks split and merge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Division {
+    Splitting,
+    Fixed,
 }
 
 #[derive(Debug)]
@@ -53,12 +60,9 @@ pub(super) struct Frames {
     /// The pages that are ours: from `first` to below `end`.
     pub(super) first: u64,
     pub(super) end: u64,
-    pub(super) free: [Bitmap; LEVELS],
-    /// The number of free blocks of each level.
-    pub(super) count: [u64; LEVELS],
+    pub(super) blocks: [Blocks; LEVELS],
     pub(super) tail: Tails,
-    /// With fixed counts, the blocks that there are: then nothing splits or merges.
-    pub(super) fixed: Option<[List<u64>; LEVELS]>,
+    division: Division,
 }
 
 impl Frames {
@@ -67,15 +71,14 @@ impl Frames {
         let base = memory.first() / SIZE_4K / LARGEST * LARGEST;
         let first = memory.first() / SIZE_4K - base;
         let end = memory.last() / SIZE_4K + 1 - base;
-        let bitmap = |level| Bitmap::new(end.div_ceil(pages_of(level)));
+        let blocks = |level| Blocks::new(end.div_ceil(pages_of(level)));
         let mut frames = Self {
             base,
             first,
             end,
-            free: [bitmap(0)?, bitmap(1)?, bitmap(2)?, bitmap(3)?],
-            count: [0; LEVELS],
+            blocks: [blocks(0)?, blocks(1)?, blocks(2)?, blocks(3)?],
             tail: Tails::new(end)?,
-            fixed: None,
+            division: Division::Splitting,
         };
         frames.release(first, end - first);
         Ok(frames)
@@ -85,34 +88,22 @@ impl Frames {
     /// they do not fit.
     pub(super) fn with_counts(memory: Span, counts: [u64; LEVELS]) -> Result<Option<Self>, OutOfMemory> {
         let mut frames = Self::new(memory)?;
-        let list = |level| zeros(frames.end.div_ceil(pages_of(level)).div_ceil(64) as usize);
-        let mut fixed = [list(0)?, list(1)?, list(2)?, list(3)?];
         // From the largest size down, lowest address first: blocks of one size never take the place of more
         // than their own number of larger ones.
         for level in (0..LEVELS).rev() {
             for _ in 0..counts[level] {
-                while frames.count[level] == 0 {
+                while frames.count(level) == 0 {
                     if !frames.split_above(level) {
                         return Ok(None);
                     }
                 }
-                let Some(index) = frames.free[level].word_from(0) else { return Ok(None) };
-                let bit = frames.free[level].word(index) & frames.free[level].word(index).wrapping_neg();
-                frames.unset(level, index, bit);
-                fixed[level][index] |= bit;
+                let Some(index) = frames.blocks[level].word_from(0) else { return Ok(None) };
+                let bits = frames.blocks[level].free_word(index);
+                frames.allocate(level, index, bits & bits.wrapping_neg());
             }
         }
-        for (level, list) in fixed.iter().enumerate() {
-            frames.free[level].clear();
-            frames.count[level] = 0;
-            for (index, word) in list.iter().enumerate() {
-                if *word != 0 {
-                    frames.free[level].add(index, *word);
-                    frames.count[level] += u64::from(word.count_ones());
-                }
-            }
-        }
-        frames.fixed = Some(fixed);
+        frames.blocks.iter_mut().for_each(Blocks::free_the_taken);
+        frames.division = Division::Fixed;
         Ok(Some(frames))
     }
 
@@ -121,16 +112,23 @@ impl Frames {
         (address / SIZE_4K).checked_sub(self.base).is_some_and(|page| self.first <= page && page < self.end)
     }
 
+    /// Whether blocks split and merge.
+    #[inline]
+    pub(super) fn splits(&self) -> bool {
+        self.division == Division::Splitting
+    }
+
     /// The number of free blocks of `level`, as they lie.
     #[inline]
     pub(super) const fn count(&self, level: usize) -> u64 {
-        self.count[level]
+        self.blocks[level].count()
     }
 
     pub(super) fn free_bytes(&self) -> u64 {
-        (0..LEVELS).map(|level| self.count[level] * bytes_of(level)).sum()
+        (0..LEVELS).map(|level| self.count(level) * bytes_of(level)).sum()
     }
 
+    #[inline]
     pub(super) fn address(&self, page: u64) -> PhysicalAddress {
         PhysicalAddress::new((self.base + page) * SIZE_4K)
     }
@@ -144,8 +142,8 @@ impl Frames {
         // The free pages in blocks of the level and above, which can be split down to it.
         let mut above = 0;
         for level in (0..LEVELS).rev() {
-            let own = self.count[level] * pages_of(level);
-            above = if self.fixed.is_some() { own } else { above + own };
+            let own = self.count(level) * pages_of(level);
+            above = if self.splits() { above + own } else { own };
             if sizes.contains(bytes_of(level)) {
                 plan[level] = number_of(pages.min(above), level);
                 pages -= plan[level] * pages_of(level);
@@ -155,57 +153,51 @@ impl Frames {
         (plan, pages)
     }
 
-    /// Takes one block of `level`, of which [`Frames::count`] says that one is there as it lies.
-    #[inline]
-    pub(super) fn take_one(&mut self, level: usize, out: &mut List<Segment>) {
-        let Some(index) = self.free[level].any_word() else { return };
-        let bits = self.free[level].word(index);
-        self.unset(level, index, bits & bits.wrapping_neg());
-        let page = (index as u64 * 64 + u64::from(bits.trailing_zeros())) * pages_of(level);
-        if level > 0 {
-            self.tail.join(page, pages_of(level));
-        }
-        out.push_reserved(Segment { base: self.address(page), len: bytes_of(level) });
+    /// Takes one block of `level`, if there is one as it lies.
+    #[inline(always)]
+    pub(super) fn take_one(&mut self, level: usize) -> Option<Segment> {
+        let page = self.blocks[level].take_any()? << (4 * level);
+        Some(Segment { base: self.address(page), len: bytes_of(level) })
     }
 
     /// Takes `wanted` blocks of `level`, of which [`Frames::plan`] promised that they are there, into the
     /// room reserved in `out`.
     pub(super) fn take(&mut self, level: usize, mut wanted: u64, out: &mut List<Segment>) {
         while wanted > 0 {
-            let Some(index) = self.free[level].any_word() else {
+            let Some(index) = self.blocks[level].any_word() else {
                 if !self.take_whole(level, &mut wanted, out) && !self.split_above(level) {
                     debug_assert!(false, "fewer blocks than planned");
                     return;
                 }
                 continue;
             };
-            let mut bits = self.free[level].word(index);
-            let all = u64::from(bits.count_ones());
-            if all > wanted {
+            let mut bits = self.blocks[level].free_word(index);
+            let mut count = bits.count_ones();
+            if u64::from(count) > wanted {
                 // The lowest of them.
                 let mut rest = bits;
                 for _ in 0..wanted {
                     rest &= rest - 1;
                 }
                 bits ^= rest;
+                count = wanted as u32;
             }
-            wanted -= all.min(wanted);
-            self.unset(level, index, bits);
-            if bits == u64::MAX {
-                self.emit(level, index as u64 * 64, 64, out);
-                continue;
-            }
-            while bits != 0 {
-                self.emit(level, index as u64 * 64 + u64::from(bits.trailing_zeros()), 1, out);
+            wanted -= u64::from(count);
+            self.allocate(level, index, bits);
+            let len = bytes_of(level);
+            let base = self.address((index as u64 * 64) << (4 * level)).raw();
+            out.extend_reserved((0..count).map(|_| {
+                let number = u64::from(bits.trailing_zeros());
                 bits &= bits - 1;
-            }
+                Segment { base: PhysicalAddress::new(base + number * len), len }
+            }));
         }
     }
 
     /// Takes a whole free block above `level` as blocks of `level`, if so many are wanted, without splitting
     /// it step by step.
     fn take_whole(&mut self, level: usize, wanted: &mut u64, out: &mut List<Segment>) -> bool {
-        if self.fixed.is_some() {
+        if !self.splits() {
             return false;
         }
         for above in level + 1..LEVELS {
@@ -213,10 +205,20 @@ impl Frames {
             if parts > *wanted {
                 return false;
             }
-            if let Some(index) = self.free[above].any_word() {
-                let bit = self.free[above].word(index).trailing_zeros();
-                self.unset(above, index, 1 << bit);
-                self.emit(level, (index as u64 * 64 + u64::from(bit)) * parts, parts, out);
+            if let Some(index) = self.blocks[above].any_word() {
+                let bit = self.blocks[above].free_word(index).trailing_zeros();
+                self.blocks[above].remove(index, 1 << bit);
+                let first = (index as u64 * 64 + u64::from(bit)) * parts;
+                let len = bytes_of(level);
+                let base = self.address(first << (4 * level)).raw();
+                // Not an iterator over numbers of 64 bits: those have no exact size.
+                let blocks = (0..parts as u32)
+                    .map(|each| Segment { base: PhysicalAddress::new(base + u64::from(each) * len), len });
+                out.extend_reserved(blocks);
+                let mask = u64::MAX >> (64 - parts.min(64)) << (first % 64);
+                for index in first / 64..(first + parts).div_ceil(64) {
+                    self.blocks[level].mark(index as usize, mask);
+                }
                 *wanted -= parts;
                 return true;
             }
@@ -224,30 +226,12 @@ impl Frames {
         false
     }
 
-    /// Writes `count` blocks of `level` from number `number` on down as allocated.
-    fn emit(&mut self, level: usize, number: u64, count: u64, out: &mut List<Segment>) {
-        let len = bytes_of(level);
-        let base = self.address(number * pages_of(level)).raw();
-        if level > 0 {
-            for each in number..number + count {
-                self.tail.join(each * pages_of(level), pages_of(level));
-            }
-        }
-        // Not an iterator over `count` numbers: those of 64 bits have no exact size.
-        let blocks = (0..count as u32)
-            .map(|each| Segment { base: PhysicalAddress::new(base + u64::from(each) * len), len });
-        out.extend_reserved(blocks);
-    }
-
     /// Takes one block of `level` that starts at a multiple of `alignment` bytes. The search goes on in word
     /// `from`, where the last one ended.
     pub(super) fn take_aligned(&mut self, level: usize, alignment: u64, from: &mut usize) -> Option<Segment> {
         let number = self.pop_aligned(level, alignment, from)?;
-        let page = number * pages_of(level);
-        if level > 0 {
-            self.tail.join(page, pages_of(level));
-        }
-        Some(Segment { base: self.address(page), len: bytes_of(level) })
+        self.blocks[level].mark((number / 64) as usize, 1 << (number % 64));
+        Some(Segment { base: self.address(number << (4 * level)), len: bytes_of(level) })
     }
 
     fn pop_aligned(&mut self, level: usize, alignment: u64, from: &mut usize) -> Option<u64> {
@@ -259,54 +243,48 @@ impl Frames {
             _ => 1,
         };
         let base = number_of(self.base, level);
-        while let Some(index) = self.free[level].word_from(*from) {
+        while let Some(index) = self.blocks[level].word_from(*from) {
             *from = index;
-            let mut bits = self.free[level].word(index) & mask;
+            let mut bits = self.blocks[level].free_word(index) & mask;
             while bits != 0 {
                 let number = index as u64 * 64 + u64::from(bits.trailing_zeros());
                 if (base + number) & (every - 1) == 0 {
-                    self.unset(level, index, bits & bits.wrapping_neg());
+                    self.blocks[level].remove(index, bits & bits.wrapping_neg());
                     return Some(number);
                 }
                 bits &= bits - 1;
             }
             *from = index + 1;
         }
-        if self.fixed.is_some() || level + 1 == LEVELS {
+        if !self.splits() || level + 1 == LEVELS {
             return None;
         }
         let above = self.pop_aligned(level + 1, alignment, &mut 0)?;
-        self.put_group(level, above * 16, 0xfffe);
+        self.blocks[level].add((above / 4) as usize, 0xfffe << (above % 4 * 16));
         *from = (above / 4) as usize;
         Some(above * 16)
     }
 
     /// Splits the smallest free block above `level` into sixteen.
     fn split_above(&mut self, level: usize) -> bool {
-        if self.fixed.is_some() {
+        if !self.splits() {
             return false;
         }
         for above in level + 1..LEVELS {
-            if let Some(index) = self.free[above].any_word() {
-                let bit = self.free[above].word(index).trailing_zeros();
-                self.unset(above, index, 1 << bit);
-                self.put_group(above - 1, (index as u64 * 64 + u64::from(bit)) * 16, 0xffff);
+            if let Some(index) = self.blocks[above].any_word() {
+                let bit = self.blocks[above].free_word(index).trailing_zeros();
+                self.blocks[above].remove(index, 1 << bit);
+                let number = index as u64 * 64 + u64::from(bit);
+                self.blocks[above - 1].add((number / 4) as usize, 0xffff << (number % 4 * 16));
                 return true;
             }
         }
         false
     }
 
-    /// Removes blocks from the free ones.
-    #[inline]
-    pub(super) fn unset(&mut self, level: usize, index: usize, mask: u64) {
-        self.free[level].remove(index, mask);
-        self.count[level] -= u64::from(mask.count_ones());
-    }
-
-    /// Adds blocks of the group of sixteen that `number` is in, without merging.
-    pub(super) fn put_group(&mut self, level: usize, number: u64, mask: u64) {
-        self.free[level].add((number / 64) as usize, mask << (number & 48));
-        self.count[level] += u64::from(mask.count_ones());
+    /// Allocates free blocks.
+    fn allocate(&mut self, level: usize, index: usize, mask: u64) {
+        self.blocks[level].remove(index, mask);
+        self.blocks[level].mark(index, mask);
     }
 }

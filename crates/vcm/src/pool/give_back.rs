@@ -1,119 +1,99 @@
 //! Giving blocks back, and merging them.
 
 use super::frames::{Frames, LEVELS, level_of, number_of, pages_of};
-use super::tail::words;
 use crate::SIZE_4K;
 use crate::Segment;
 
 impl Frames {
-    /// The pages of the block, if they are ours.
-    fn pages(&self, block: Segment) -> Option<(u64, u64)> {
-        let (base, len) = (block.base.raw(), block.len);
-        if !base.is_multiple_of(SIZE_4K) || len == 0 || !len.is_multiple_of(SIZE_4K) {
-            return None;
+    /// Frees a block or a range that starts in here; `false`, with nothing changed, when none is allocated
+    /// with this start and length.
+    #[inline]
+    pub(super) fn free(&mut self, block: Segment) -> bool {
+        let offset = block.base.raw().wrapping_sub(self.base * SIZE_4K);
+        if let Some(level) = level_of(block.len)
+            && offset & (block.len - 1) == 0
+        {
+            let number = number_of(offset / SIZE_4K, level);
+            let there = self.blocks[level].unmark((number / 64) as usize, 1 << (number % 64));
+            if there {
+                self.put_one(level, number);
+            }
+            return there;
         }
-        let page = (base / SIZE_4K).checked_sub(self.base)?;
-        let pages = len / SIZE_4K;
-        (self.first <= page && pages <= self.end.checked_sub(page)?).then_some((page, pages))
+        self.free_range(offset, block.len)
     }
 
-    /// Frees a block; `false`, with nothing changed, when it is not allocated with this start and length.
-    pub(super) fn free(&mut self, block: Segment) -> bool {
-        let Some((page, pages)) = self.pages(block) else { return false };
-        if pages == 1 {
-            // Neither a part of something longer, nor free.
-            if self.tail.contains(page)
-                || self.tail.contains(page + 1)
-                || (0..LEVELS).any(|level| self.free[level].contains(number_of(page, level)))
-            {
-                return false;
-            }
-        } else if !self.tail.is_block(page, pages) {
-            return false;
-        }
-        if let Some(fixed) = &self.fixed {
-            let Some(level) = level_of(block.len) else { return false };
-            let number = number_of(page, level);
-            let (index, bit) = ((number / 64) as usize, 1 << (number % 64));
-            if fixed[level].get(index).is_none_or(|word| word & bit == 0) {
-                return false;
-            }
-            self.free[level].add(index, bit);
-            self.count[level] += 1;
-        } else if let Some(level) = level_of(block.len)
-            && page & (pages_of(level) - 1) == 0
-        {
-            self.put(level, number_of(page, level), 1);
-        } else {
+    fn free_range(&mut self, offset: u64, len: u64) -> bool {
+        let (page, pages) = (offset / SIZE_4K, len / SIZE_4K);
+        let whole = (offset | len).is_multiple_of(SIZE_4K)
+            && self.end.checked_sub(page).is_some_and(|most| pages <= most)
+            && self.tail.part(page, pages);
+        if whole {
             self.release(page, pages);
         }
-        if pages > 1 {
-            self.tail.part(page, pages);
-        }
-        true
+        whole
     }
 
-    /// Frees the single pages that `blocks` start with, in bulk: a long run, or those of 64 neighbours in any
-    /// order. How many blocks that were; zero when they start with something else, or with what is not
-    /// allocated.
+    /// Frees the single pages that `blocks` start with, if they are of the same 64 neighbours, in any order.
+    /// How many blocks that were; zero when they start with something else, or with what is not allocated.
     pub(super) fn free_pages(&mut self, blocks: &[Segment]) -> usize {
-        /// Far enough for the bulk to pay, and near enough to still be in the processor's cache.
-        const MOST: usize = 1024;
         let Some(first) = blocks.first() else { return 0 };
-        if self.fixed.is_some() || first.len != SIZE_4K {
+        if !self.contains(first.base.raw()) {
             return 0;
         }
-        let next = |block: &Segment| block.base.raw().wrapping_add(SIZE_4K);
-        let follows = |pair: &&[Segment]| pair[1].len == SIZE_4K && pair[1].base.raw() == next(&pair[0]);
-        let run = 1 + blocks[..blocks.len().min(MOST)].windows(2).take_while(follows).count();
-        if run < 64 {
-            return self.free_neighbours(blocks);
-        }
-        let Some((page, pages)) = self.pages(Segment { base: first.base, len: run as u64 * SIZE_4K }) else {
-            return 0;
-        };
-        let mut good = 0;
-        for (index, mask) in words(page, pages) {
-            let wrong = self.no_single_pages(index) & mask;
-            if wrong != 0 {
-                good += u64::from(wrong.trailing_zeros() - mask.trailing_zeros());
-                break;
+        // Where the 64 neighbours start.
+        let base = first.base.raw() & !(64 * SIZE_4K - 1);
+        let index = ((base / SIZE_4K - self.base) / 64) as usize;
+        if let Some(all) = blocks.first_chunk::<64>()
+            && all[63].base.raw() == base + 63 * SIZE_4K
+        {
+            // It seems to be all of them in order: then told without a branch for each.
+            let addresses = (0..64).map(|each| base + each * SIZE_4K);
+            let wrong = all.iter().zip(addresses).fold(0, |wrong, (block, address)| {
+                wrong | (block.base.raw() ^ address) | (block.len ^ SIZE_4K)
+            });
+            if wrong == 0 && self.blocks[0].unmark(index, u64::MAX) {
+                self.put_pages(index, u64::MAX);
+                return 64;
             }
-            good += u64::from(mask.count_ones());
         }
-        self.release(page, good);
-        good as usize
-    }
-
-    fn free_neighbours(&mut self, blocks: &[Segment]) -> usize {
-        let Some((first, _)) = blocks.first().and_then(|block| self.pages(*block)) else { return 0 };
-        let index = first / 64;
-        let wrong = self.no_single_pages(index);
+        let taken = self.blocks[0].taken_word(index);
         let (mut mask, mut count) = (0, 0);
         for block in blocks {
-            let Some((page, 1)) = self.pages(*block) else { break };
-            let bit = 1 << (page % 64);
-            // Not from here, or the second time.
-            if page / 64 != index || (wrong | mask) & bit != 0 {
+            let offset = block.base.raw().wrapping_sub(base);
+            let bit = 1u64.wrapping_shl((offset / SIZE_4K) as u32);
+            // Something else, not from here, or the second time.
+            if block.len != SIZE_4K
+                || offset >= 64 * SIZE_4K
+                || !offset.is_multiple_of(SIZE_4K)
+                || taken & !mask & bit == 0
+            {
                 break;
             }
             mask |= bit;
             count += 1;
         }
-        for group in 0..4 {
-            let pages = mask >> (group * 16) & 0xffff;
-            if pages != 0 {
-                self.put(0, index * 64 + group * 16, pages);
-            }
+        if count > 0 && self.blocks[0].unmark(index, mask) {
+            self.put_pages(index, mask);
         }
         count
     }
 
-    /// Which of the pages from 64 * `index` on are not allocated as a single page: free, or in the middle of
-    /// something longer, or, before a tail, the start of it.
-    fn no_single_pages(&self, index: u64) -> u64 {
-        let tail = self.tail.word(index);
-        self.free_word(index) | tail | tail >> 1 | self.tail.word(index + 1) << 63
+    /// Adds the pages of `mask` in word `index` to the free ones.
+    fn put_pages(&mut self, index: usize, mask: u64) {
+        let number = index as u64;
+        if !self.splits() {
+            self.blocks[0].add(index, mask);
+        } else if mask == u64::MAX {
+            self.put(1, number * 4, 0xf);
+        } else {
+            for group in 0..4 {
+                let pages = mask >> (group * 16) & 0xffff;
+                if pages != 0 {
+                    self.put(0, number * 64 + group * 16, pages);
+                }
+            }
+        }
     }
 
     /// Adds the pages from `page` on to the free ones, as the largest blocks that they make.
@@ -131,22 +111,35 @@ impl Frames {
         }
     }
 
-    /// Adds the blocks `number` and following that are in `mask`, all of one group of sixteen, to the free
+    /// Adds the blocks of `mask` in the group of sixteen that block `number` is in, from that on, to the free
     /// ones, and merges the group when it is complete.
-    fn put(&mut self, mut level: usize, mut number: u64, mut mask: u64) {
+    fn put(&mut self, level: usize, number: u64, mask: u64) {
+        let (index, mask) = ((number / 64) as usize, mask << (number % 64));
+        let group = 0xffff << (number & 48);
+        let free = self.blocks[level].free_word(index) & group;
+        if level + 1 == LEVELS || free | mask != group || !self.splits() {
+            self.blocks[level].add(index, mask);
+            return;
+        }
+        if free != 0 {
+            self.blocks[level].remove(index, free);
+        }
+        self.put_one(level + 1, number / 16);
+    }
+
+    /// As [`Frames::put`] for one block.
+    #[inline]
+    fn put_one(&mut self, mut level: usize, mut number: u64) {
         while level + 1 < LEVELS {
-            let (index, shift) = ((number / 64) as usize, number & 48);
-            let group = self.free[level].word(index) >> shift & 0xffff;
-            let added = mask << (number % 16);
-            if group | added != 0xffff {
+            let group = 0xffff << (number & 48);
+            let others = group ^ 1 << (number % 64);
+            let index = (number / 64) as usize;
+            if self.blocks[level].free_word(index) & others != others || !self.splits() {
                 break;
             }
-            if group != 0 {
-                self.unset(level, index, group << shift);
-            }
-            (level, number, mask) = (level + 1, number / 16, 1);
+            self.blocks[level].remove(index, others);
+            (level, number) = (level + 1, number / 16);
         }
-        self.free[level].add((number / 64) as usize, mask << (number % 64));
-        self.count[level] += u64::from(mask.count_ones());
+        self.blocks[level].add_one(number);
     }
 }

@@ -19,13 +19,13 @@
 //! # Ok::<(), PoolError>(())
 //! ```
 //!
-//! The tables of a pool are allocated when it is made: 2.1 bits for each page of 4K. After that only the
+//! The tables of a pool are allocated when it is made: 3.2 bits for each page of 4K. After that only the
 //! caller's list grows, so that giving back never fails. Taking or giving back a block takes a few steps
-//! whatever the pool's size (the summaries of the bitmaps grow by one level for 64 times the memory);
+//! whatever the pool's size (the summaries of what is free grow by one level for 64 times the memory);
 //! neighbouring pages are taken and given back in bulk, 64 to a word. A contiguous range that fits into a
 //! free block is found as fast; one that lies across blocks is searched for through the whole memory.
 
-mod bitmap;
+mod blocks;
 mod contiguous;
 mod frames;
 mod give_back;
@@ -34,8 +34,11 @@ mod tail;
 
 pub use request::{BlockRequest, FixedCounts, Freed, Policy, PoolError};
 
-use crate::{List, SIZE_4K, Segment, Span};
+use crate::{List, OutOfMemory, SIZE_4K, Segment, Span};
 use frames::{Frames, LEVELS, bytes_of, level_of};
+
+/// All sizes of blocks.
+const KNOWN: u64 = bytes_of(0) | bytes_of(1) | bytes_of(2) | bytes_of(3);
 
 /// Physical memory, from which blocks are taken and to which they are given back.
 #[derive(Debug)]
@@ -139,6 +142,9 @@ impl Pool {
     /// sense. [`PoolError::NoBlocks`]; [`PoolError::OutOfMemory`]: `out` could not grow. Pool and `out` are
     /// as before.
     pub fn allocate(&mut self, request: &BlockRequest, out: &mut List<Segment>) -> Result<(), PoolError> {
+        if self.take_one(request, out)? {
+            return Ok(());
+        }
         let before = out.len();
         let taken = self.take(request, out)?;
         if taken == request.len {
@@ -159,19 +165,13 @@ impl Pool {
     /// # Errors
     /// As [`Pool::allocate`], but for [`PoolError::NoBlocks`].
     pub fn take(&mut self, request: &BlockRequest, out: &mut List<Segment>) -> Result<u64, PoolError> {
+        if self.take_one(request, out)? {
+            return Ok(request.len);
+        }
         Self::check(request)?;
         let Some(frames) = &mut self.blocks else { return Ok(0) };
         if request.alignment > request.sizes.smallest() {
             return self.take_aligned(request, out);
-        }
-        // One block of a size allowed, and there is one: by far the most frequent request.
-        if request.sizes.contains(request.len)
-            && let Some(level) = level_of(request.len)
-            && frames.count(level) > 0
-        {
-            out.reserve(1)?;
-            frames.take_one(level, out);
-            return Ok(request.len);
         }
         let (plan, left) = frames.plan(request.sizes, request.len / SIZE_4K);
         let blocks = usize::try_from(plan.iter().sum::<u64>()).unwrap_or(usize::MAX);
@@ -182,6 +182,27 @@ impl Pool {
             }
         }
         Ok(request.len - left * SIZE_4K)
+    }
+
+    /// Serves the most frequent request by far: one block of a size allowed, of which there is one. `false`
+    /// when it is something else.
+    #[inline(always)]
+    fn take_one(&mut self, request: &BlockRequest, out: &mut List<Segment>) -> Result<bool, OutOfMemory> {
+        // One of the pool's sizes, one of those allowed, and nothing wrong with the others.
+        if let Some(level) = level_of(request.len)
+            && request.sizes.mask() & (request.len | !KNOWN) == request.len
+            && request.alignment.is_power_of_two()
+            && request.alignment <= request.sizes.smallest()
+            && let Some(frames) = &mut self.blocks
+            && frames.count(level) > 0
+        {
+            out.reserve(1)?;
+            if let Some(block) = frames.take_one(level) {
+                out.push_reserved(block);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// [`Pool::take`] for blocks at multiples of more than their size. How many there are is only known when
@@ -210,7 +231,6 @@ impl Pool {
 
     /// Whether the request makes sense.
     fn check(request: &BlockRequest) -> Result<(), PoolError> {
-        const KNOWN: u64 = bytes_of(0) | bytes_of(1) | bytes_of(2) | bytes_of(3);
         if request.sizes.mask() & !KNOWN != 0 {
             return Err(PoolError::BadSizes { sizes: request.sizes });
         }

@@ -17,6 +17,8 @@ pub(super) struct Wanted {
     sure_order: u8,
     /// A gap that holds no aligned block of 2^this bytes does not take the range.
     least_order: u8,
+    /// A gap in which no address is a multiple of 2^this does not take the range.
+    least_point: u8,
 }
 
 impl Wanted {
@@ -33,6 +35,7 @@ impl Wanted {
             sure_extra: extra.saturating_add(alignment - granule),
             sure_order: len_order.max(alignment_order),
             least_order: if alignment - 1 <= extra { alignment_order } else { 0 },
+            least_point: alignment_order,
         }
     }
 
@@ -45,7 +48,7 @@ impl Wanted {
     /// Whether a gap of these measures can take the range at all.
     #[inline]
     pub(super) fn may_fit(&self, measure: Measure) -> bool {
-        measure.gap > self.extra && measure.order >= self.least_order
+        measure.gap > self.extra && measure.order >= self.least_order && measure.point >= self.least_point
     }
 
     /// The lowest place in the gap from `first` to `last`.
@@ -75,12 +78,17 @@ impl Wanted {
 }
 
 /// The measures of a gap, or of the best gaps of a subtree (each the largest, not always of one gap).
+///
+/// Of a subtree, `gap` is exact. The others may be too large after an insertion: a search that was misled
+/// corrects them. So an insertion need not measure all its neighbours.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Measure {
     /// The length in bytes.
     pub(super) gap: u64,
     /// The order of the largest block inside that is a multiple of its own size: 2^order bytes.
     pub(super) order: u8,
+    /// The order of the address inside that is a multiple of the most: 2^point; 64 for address 0.
+    pub(super) point: u8,
 }
 
 impl Measure {
@@ -95,12 +103,38 @@ impl Measure {
         let mask = (1u64 << order) - 1;
         let lead = first.wrapping_neg() & mask;
         let fits = gap - lead > mask;
-        Self { gap, order: (order - u32::from(!fits)) as u8 }
+        // The highest bit in which the address before the gap and its last one differ.
+        let point = match first.checked_sub(1) {
+            Some(before) => 63 - (before ^ first.wrapping_add(gap - 1)).leading_zeros(),
+            None => 64,
+        };
+        Self { gap, order: (order - u32::from(!fits)) as u8, point: point as u8 }
     }
 
     #[inline]
     pub(super) fn max(self, other: Self) -> Self {
-        Self { gap: self.gap.max(other.gap), order: self.order.max(other.order) }
+        Self {
+            gap: self.gap.max(other.gap),
+            order: self.order.max(other.order),
+            point: self.point.max(other.point),
+        }
+    }
+
+    /// Takes another gap in; says whether that made a difference.
+    #[inline]
+    pub(super) fn include(&mut self, other: Self) -> bool {
+        let larger = other.gap > self.gap || other.order > self.order || other.point > self.point;
+        if larger {
+            *self = self.max(other);
+        }
+        larger
+    }
+
+    /// Notes that the longest gap has become `gap`, and that others may have shrunk.
+    #[inline]
+    pub(super) fn shrink(&mut self, gap: u64) {
+        self.gap = gap;
+        self.order = self.order.min(gap.checked_ilog2().unwrap_or(0) as u8);
     }
 }
 
@@ -118,11 +152,14 @@ mod tests {
                 };
                 let naive = (0..7).rev().find(|order| holds(*order)).unwrap();
                 assert_eq!(Measure::of(first, gap).order, naive as u8, "{first}+{gap}");
+                let zeros = |address: u64| if address == 0 { 64 } else { address.trailing_zeros() };
+                let point = (first..first + gap).map(zeros).max().unwrap();
+                assert_eq!(Measure::of(first, gap).point, point as u8, "{first}+{gap}");
             }
         }
-        assert_eq!(Measure::of(u64::MAX, 1), Measure { gap: 1, order: 0 });
-        assert_eq!(Measure::of(1 << 63, 1 << 63), Measure { gap: 1 << 63, order: 63 });
-        assert_eq!(Measure::of(1, u64::MAX), Measure { gap: u64::MAX, order: 63 });
+        assert_eq!(Measure::of(u64::MAX, 1), Measure { gap: 1, order: 0, point: 0 });
+        assert_eq!(Measure::of(1 << 63, 1 << 63), Measure { gap: 1 << 63, order: 63, point: 63 });
+        assert_eq!(Measure::of(1, u64::MAX), Measure { gap: u64::MAX, order: 63, point: 63 });
     }
 
     #[test]
@@ -135,6 +172,18 @@ mod tests {
                     let naive = (first..=last).filter(|place| place + extra <= last).map(zeros).max();
                     assert_eq!(wanted.most_aligned_place(1, first, last).map(zeros), naive);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_measure_tells_no_lie() {
+        for (first, extra) in (0..40u64).flat_map(|first| (0..20u64).map(move |extra| (first, extra))) {
+            for (gap, order) in (1..40u64).flat_map(|gap| (0..6u32).map(move |order| (gap, order))) {
+                let wanted = Wanted::new(extra, 1 << order, 1, Span::ALL);
+                let (measure, place) = (Measure::of(first, gap), wanted.place(first, first + gap - 1));
+                assert!(place.is_none() || wanted.may_fit(measure), "{wanted:?} {first}+{gap}");
+                assert!(place.is_some() || !wanted.surely_fits(measure), "{wanted:?} {first}+{gap}");
             }
         }
     }

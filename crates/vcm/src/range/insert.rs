@@ -57,19 +57,42 @@ impl Tree {
             }
         }
         let node = &mut self.leaves[leaf as usize];
-        let whole = node.measure_of(index - 1);
+        let whole = node.gap(index - 1);
         node.insert(index, span.first(), span.last().wrapping_add(1), slot);
+        node.loose = true;
         slots.at_mut(slot).leaf = leaf;
         self.len += 1;
-        // Only a gap that was the best in something can lower the leaf's measure. The gap of the empty
-        // 64-bit space is 2^64 bytes, more than a measure can say: then measure anew as well.
-        if self.len == 1 || whole.gap >= node.measure.gap || whole.order >= node.measure.order {
-            let before = node.measure;
-            node.remeasure();
-            if node.measure != before {
-                let (parent, at, measure) = (node.parent, node.at, node.measure);
-                self.measure_changed(parent, at, measure);
+        if self.len == 1 {
+            // The gap of the empty 64-bit space was 2^64 bytes, more than a measure can say.
+            self.tighten(leaf);
+        } else if whole == node.measure.gap {
+            let gap = node.longest();
+            if gap != whole {
+                node.measure.shrink(gap);
+                self.leaf_changed(leaf);
             }
+        }
+    }
+
+    /// Measures a leaf anew, if that may make a difference.
+    pub(super) fn tighten(&mut self, leaf: u32) {
+        let node = self.leaf_mut(leaf);
+        if !node.loose {
+            return;
+        }
+        let before = node.measure;
+        node.remeasure();
+        if node.measure != before {
+            self.leaf_changed(leaf);
+        }
+    }
+
+    /// Tells the parents of `leaf` its measure.
+    #[inline]
+    pub(super) fn leaf_changed(&mut self, leaf: u32) {
+        let node = self.leaf(leaf);
+        if node.parent != NONE {
+            self.measure_changed(node.parent, node.at, node.measure);
         }
     }
 

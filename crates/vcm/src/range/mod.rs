@@ -21,10 +21,16 @@
 //! ```
 //!
 //! # How long things take
-//! The ranges are in a B+ tree in which each subtree knows its longest gap and its largest aligned block.
-//! With n ranges every operation takes O(log n) steps, but for one: [`Ranges::place`] when no gap is long
-//! enough to take the range *wherever* the gap starts. Then it looks at the gaps that are long enough but
-//! may start at the wrong place. There are none such when length and alignment are the same power of two.
+//! The ranges are in a B+ tree in which each subtree knows its longest gap, its largest aligned block and the
+//! best alignment of any of its free addresses. With n ranges every operation takes O(log n) steps, but for
+//! [`Ranges::place`] in two cases. What a subtree knows of blocks and alignments may be outdated by insertions;
+//! each leaf that a search visits in vain is measured again, so that an insertion misleads one search at most.
+//! And when no gap is sure to take the range *wherever* the gap starts, the search looks at each leaf in which
+//! some gap is long enough, some holds an aligned block, if the range is as long as its alignment, and some an
+//! aligned address. There is no such search when length and alignment are the same power of two.
+//!
+//! A range goes beside the one that was removed last, into the shortest gap there that takes it, because that
+//! part of the tree is still in the processor's cache; else into the lowest gap that is sure to take it.
 //!
 //! Ranges of common lengths (up to 256 granules, and powers of two up to 4096) wait in a bounded cache after
 //! their removal. The next placement of that length takes one from there in constant time, last in, first
@@ -56,7 +62,9 @@ use tree::{Place, Tree};
 pub struct Ranges<T> {
     window: Span,
     granule: u64,
-    len: usize,
+    /// The number of ranges: no more than slots. (Of another width than `used`: compilers change two
+    /// neighbours of the same in one go, which is slow after one of them was written alone.)
+    len: u32,
     /// The bytes of all ranges; 2^64 wraps to 0.
     used: u64,
     slots: Slots<T>,
@@ -92,7 +100,7 @@ impl<T> Ranges<T> {
 
     /// The number of ranges.
     pub const fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether there are no ranges.
@@ -168,14 +176,28 @@ impl<T> Ranges<T> {
             let aligned = slot.first & (alignment - 1) == 0;
             if aligned && request.within.first() <= slot.first && slot.last <= request.within.last() {
                 slot.value = Some(value);
-                let key = RangeKey { slot: number, generation: slot.generation };
+                let key = RangeKey::new(number, slot.generation);
                 self.cache.pop(class);
                 self.len += 1;
                 self.used = self.used.wrapping_add(extra).wrapping_add(1);
                 return Ok(key);
             }
         }
+        self.place_in_tree(request, value)
+    }
+
+    /// Places a range, of a request that makes sense, in a gap of the tree.
+    #[inline(never)]
+    fn place_in_tree(&mut self, request: &Request, value: T) -> Result<RangeKey, RangeError> {
+        let granule = self.granule;
+        let extra = (request.len - 1) as u64;
+        let alignment = request.alignment.bytes().max(granule);
         let wanted = Wanted::new(extra, alignment, granule, request.within);
+        if let Some(found) = self.tree.find_near(&wanted)
+            && let Some(span) = Span::inclusive(found.first, found.first + extra)
+        {
+            return Ok(self.occupy(found.after, span, value)?);
+        }
         let Some(found) = self.search(&wanted, request.alignment) else {
             let largest = self.tree.largest_gap(request.within).map_or(0, Span::len);
             let (asked, within, free) = (request.len, request.within, self.free_bytes());
@@ -198,7 +220,7 @@ impl<T> Ranges<T> {
         if sure.is_some() {
             return sure;
         }
-        if self.tree.len() > self.len {
+        if self.tree.len() > self.len() {
             self.flush();
             let sure = self.tree.find_sure(wanted);
             if sure.is_some() {
@@ -221,7 +243,7 @@ impl<T> Ranges<T> {
         self.slots.reserve()?;
         let after = self.tree.reserve(after)?;
         let key = self.slots.take(span, value);
-        self.tree.insert(&mut self.slots, after, span, key.slot);
+        self.tree.insert(&mut self.slots, after, span, key.slot());
         self.len += 1;
         self.used = self.used.wrapping_add(span.len() as u64);
         Ok(key)
@@ -248,7 +270,7 @@ impl<T> Ranges<T> {
             let held = self.slots.at(slot);
             if held.value.is_some() {
                 let by = Span::inclusive(held.first, held.last).unwrap_or(span);
-                let key = RangeKey { slot, generation: held.generation };
+                let key = RangeKey::new(slot, held.generation);
                 return Err(RangeError::Occupied { asked: span, by, key });
             }
             if let Some(class) = self.class_of(slot) {
@@ -278,6 +300,7 @@ impl<T> Ranges<T> {
         class_of(slot.last - slot.first, self.granule.trailing_zeros())
     }
 
+    #[inline]
     fn place_of(&self, slot: u32) -> Place {
         let slot = self.slots.at(slot);
         self.tree.place_of(slot.leaf, slot.first)
@@ -307,17 +330,17 @@ impl<T> Ranges<T> {
         if slot.generation != u32::MAX {
             slot.generation += 1;
             if let Some(class) = class_of(span.last() - span.first(), self.granule.trailing_zeros())
-                && self.cache.push(class, key.slot)
+                && self.cache.push(class, key.slot())
             {
                 return Some((span, value));
             }
         } else {
             // The generations of this slot are used up: it is neither cached nor ever used again.
-            let place = self.place_of(key.slot);
+            let place = self.place_of(key.slot());
             self.tree.remove(&mut self.slots, place);
             return Some((span, value));
         }
-        self.forget(key.slot);
+        self.forget(key.slot());
         Some((span, value))
     }
 
@@ -354,7 +377,7 @@ impl<T> Ranges<T> {
         }
         let slot = self.slots.at(number);
         let value = slot.value.as_ref()?;
-        let key = RangeKey { slot: number, generation: slot.generation };
+        let key = RangeKey::new(number, slot.generation);
         Some((key, Span::inclusive(slot.first, slot.last)?, value))
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Leaf {
     pub(super) previous: u32,
     /// The next leaf; in a free leaf, the next free one.
     pub(super) next: u32,
+    /// Whether an insertion may have left the measure too large.
+    pub(super) loose: bool,
     pub(super) measure: Measure,
     /// The ranges. Behind the last, `first` is that of the next leaf's first range, or one past the window
     /// (which wraps to 0 at the end of a 64-bit space: all differences wrap too).
@@ -47,7 +49,8 @@ impl Leaf {
         at: 0,
         previous: NONE,
         next: NONE,
-        measure: Measure { gap: 0, order: 0 },
+        loose: false,
+        measure: Measure { gap: 0, order: 0, point: 0 },
         entries: [Entry::EMPTY; LEAF + 1],
     };
 
@@ -77,13 +80,21 @@ impl Leaf {
     }
 
     #[inline]
+    fn gaps(&self) -> impl Iterator<Item = (u64, u64)> {
+        let pairs = self.entries[..=self.len()].windows(2);
+        pairs.map(|pair| (pair[0].end, pair[1].first.wrapping_sub(pair[0].end)))
+    }
+
+    /// The length of the longest gap.
+    #[inline]
+    pub(super) fn longest(&self) -> u64 {
+        self.gaps().fold(0, |longest, (_, gap)| longest.max(gap))
+    }
+
     pub(super) fn remeasure(&mut self) {
-        let len = self.len();
-        let mut best = Measure::default();
-        for pair in self.entries[..=len].windows(2) {
-            best = best.max(Measure::of(pair[0].end, pair[1].first.wrapping_sub(pair[0].end)));
-        }
-        self.measure = best;
+        let measures = self.gaps().map(|(start, gap)| Measure::of(start, gap));
+        self.measure = measures.fold(Measure::default(), Measure::max);
+        self.loose = false;
     }
 
     /// The last range that starts at or below `address`, or the first.
@@ -109,6 +120,12 @@ impl Leaf {
     }
 }
 
+/// The largest of all.
+#[inline]
+fn best<N: Copy + Default + Ord>(all: &[N]) -> N {
+    all.iter().copied().fold(N::default(), N::max)
+}
+
 /// The children of a node, in address order, with what a search needs to know of each.
 #[derive(Clone, Debug)]
 pub(super) struct Inner {
@@ -116,6 +133,7 @@ pub(super) struct Inner {
     pub(super) low: [u64; FAN],
     pub(super) gap: [u64; FAN],
     pub(super) order: [u8; FAN],
+    pub(super) point: [u8; FAN],
     pub(super) child: [u32; FAN],
     pub(super) len: u32,
     /// The parent; in a free node, the next free one.
@@ -130,11 +148,12 @@ impl Inner {
         low: [0; FAN],
         gap: [0; FAN],
         order: [0; FAN],
+        point: [0; FAN],
         child: [NONE; FAN],
         len: 0,
         parent: NONE,
         at: 0,
-        measure: Measure { gap: 0, order: 0 },
+        measure: Measure { gap: 0, order: 0, point: 0 },
     };
 
     #[inline]
@@ -144,30 +163,35 @@ impl Inner {
 
     #[inline]
     pub(super) fn measure_of(&self, index: usize) -> Measure {
-        Measure { gap: self.gap[index], order: self.order[index] }
+        Measure { gap: self.gap[index], order: self.order[index], point: self.point[index] }
     }
 
     #[inline]
     pub(super) fn set_measure(&mut self, index: usize, measure: Measure) {
-        let before = self.measure_of(index);
+        let (len, before) = (self.len(), self.measure_of(index));
         self.gap[index] = measure.gap;
         self.order[index] = measure.order;
-        // Only a child that was the best in something can lower the whole.
-        let lower = (measure.gap < before.gap && before.gap == self.measure.gap)
-            || (measure.order < before.order && before.order == self.measure.order);
-        if lower {
-            self.remeasure();
-        } else {
-            self.measure = self.measure.max(measure);
+        self.point[index] = measure.point;
+        // Only a child that was the best in something can lower the whole in that.
+        let whole = self.measure;
+        self.measure = whole.max(measure);
+        if measure.gap < before.gap && before.gap == whole.gap {
+            self.measure.gap = best(&self.gap[..len]);
+        }
+        if measure.order < before.order && before.order == whole.order {
+            self.measure.order = best(&self.order[..len]);
+        }
+        if measure.point < before.point && before.point == whole.point {
+            self.measure.point = best(&self.point[..len]);
         }
     }
 
-    #[inline]
     fn remeasure(&mut self) {
         let len = self.len();
         self.measure = Measure {
-            gap: self.gap[..len].iter().copied().fold(0, u64::max),
-            order: self.order[..len].iter().copied().fold(0, u8::max),
+            gap: best(&self.gap[..len]),
+            order: best(&self.order[..len]),
+            point: best(&self.point[..len]),
         };
     }
 
@@ -188,11 +212,13 @@ impl Inner {
         self.low.copy_within(index..len, index + 1);
         self.gap.copy_within(index..len, index + 1);
         self.order.copy_within(index..len, index + 1);
+        self.point.copy_within(index..len, index + 1);
         self.child.copy_within(index..len, index + 1);
         self.low[index] = low;
         self.child[index] = child;
         self.gap[index] = measure.gap;
         self.order[index] = measure.order;
+        self.point[index] = measure.point;
         self.len += 1;
         self.measure = self.measure.max(measure);
     }
@@ -202,6 +228,7 @@ impl Inner {
         self.low.copy_within(index + 1..len, index);
         self.gap.copy_within(index + 1..len, index);
         self.order.copy_within(index + 1..len, index);
+        self.point.copy_within(index + 1..len, index);
         self.child.copy_within(index + 1..len, index);
         self.len -= 1;
         self.remeasure();

@@ -9,16 +9,17 @@ impl Tree {
     pub(super) fn remove<T>(&mut self, slots: &mut Slots<T>, place: Place) {
         let Place { leaf, index } = place;
         self.len -= 1;
+        self.hint = leaf;
         let node = self.leaf_mut(leaf);
         if index > 0 {
             node.remove(index);
-            let before = node.measure;
-            node.measure = before.max(node.measure_of(index - 1));
-            let (parent, at, measure, len) = (node.parent, node.at, node.measure, node.len());
-            if measure != before {
-                self.measure_changed(parent, at, measure);
+            let gap = node.measure_of(index - 1);
+            let larger = node.measure.include(gap);
+            let (parent, len) = (node.parent, node.len());
+            if larger {
+                self.leaf_changed(leaf);
             }
-            if len < LEAF / 4 {
+            if len < LEAF / 4 && parent != NONE {
                 self.merge(slots, leaf);
             }
             return;
@@ -31,16 +32,17 @@ impl Tree {
         let before = self.leaf_mut(previous);
         let last = before.len() - 1;
         before.entries[last + 1].first = start;
-        before.measure = before.measure.max(before.measure_of(last));
-        let (before_parent, before_at, before_measure) = (before.parent, before.at, before.measure);
-        self.measure_changed(before_parent, before_at, before_measure);
+        let gap = before.measure_of(last);
+        if before.measure.include(gap) {
+            self.leaf_changed(previous);
+        }
         if len == 0 {
             self.remove_leaf(leaf);
             return;
         }
         self.low_changed(parent, at, start);
         self.measure_changed(parent, at, measure);
-        if len < LEAF / 4 {
+        if len < LEAF / 4 && parent != NONE {
             self.merge(slots, leaf);
         }
     }
@@ -57,16 +59,14 @@ impl Tree {
         }
         self.leaf_mut(leaf).next = self.unused_leaf;
         self.unused_leaf = leaf;
+        self.hint = previous;
         self.remove_child(parent, at as usize, 0);
     }
 
-    /// Merges a leaf with few entries with a sibling that has room, if there is one. Full nodes are left
+    /// Merges a leaf with few ranges, which has a parent, with a sibling that has room, if there is one. Full nodes are left
     /// some room, so that a range that comes and goes does not split and merge each time.
     fn merge<T>(&mut self, slots: &mut Slots<T>, leaf: u32) {
         let node = self.leaf(leaf);
-        if node.parent == NONE {
-            return;
-        }
         let parent = self.inner(node.parent);
         let at = node.at as usize;
         let fits = |left: u32, right: u32| self.leaf(left).len() + self.leaf(right).len() <= LEAF * 3 / 4;
@@ -84,11 +84,11 @@ impl Tree {
         to.entries[len..=len + moved].copy_from_slice(&from.entries[..=moved]);
         to.len += moved as u32;
         to.measure = to.measure.max(from.measure);
-        let (parent, at, measure) = (to.parent, to.at, to.measure);
+        to.loose |= from.loose;
         for entry in &from.entries[..moved] {
             slots.at_mut(entry.slot).leaf = left;
         }
-        self.measure_changed(parent, at, measure);
+        self.leaf_changed(left);
         self.remove_leaf(right);
     }
 

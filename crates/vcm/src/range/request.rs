@@ -38,29 +38,37 @@ impl Alignment {
 /// The key of a range: its slot and the slot's generation, so that the key of a range that was removed
 /// never finds the one that took its slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RangeKey {
-    pub(super) slot: u32,
-    pub(super) generation: u32,
-}
+pub struct RangeKey(
+    /// The slot in the upper half. One number, because two that are written one by one are slow to read as
+    /// one, and every copy of a key does that.
+    u64,
+);
 
 impl RangeKey {
+    #[inline]
+    pub(super) const fn new(slot: u32, generation: u32) -> Self {
+        Self((slot as u64) << 32 | generation as u64)
+    }
+
     /// The slot's number: small, dense, and reused with another generation.
+    #[inline]
     pub const fn slot(self) -> u32 {
-        self.slot
+        (self.0 >> 32) as u32
     }
 
     /// How often the slot was taken before.
+    #[inline]
     pub const fn generation(self) -> u32 {
-        self.generation
+        self.0 as u32
     }
 }
 
 /// As `3` for a slot's first range, `3.1` for the second, and so on.
 impl fmt::Display for RangeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.generation {
-            0 => write!(f, "{}", self.slot),
-            generation => write!(f, "{}.{generation}", self.slot),
+        match self.generation() {
+            0 => write!(f, "{}", self.slot()),
+            generation => write!(f, "{}.{generation}", self.slot()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Searching the tree for a gap.
 
 use super::fit::Wanted;
+use super::node::NONE;
 use super::tree::{Place, Tree};
 use crate::Span;
 
@@ -21,18 +22,47 @@ enum Test {
 }
 
 impl Tree {
+    /// A place beside the range that was removed last: in the shortest gap of the same leaf that takes the
+    /// range.
+    #[inline]
+    pub(super) fn find_near(&mut self, wanted: &Wanted) -> Option<Found> {
+        let leaf = self.hint;
+        if leaf == NONE || self.len == 0 {
+            return None;
+        }
+        let node = self.leaf(leaf);
+        let mut best = None;
+        let mut shortest = u64::MAX;
+        for index in 0..node.len() {
+            let gap = node.gap(index);
+            if gap > wanted.extra && gap <= shortest {
+                let start = node.entries[index].end;
+                if let Some(first) = wanted.place(start, start + (gap - 1)) {
+                    shortest = gap;
+                    best = Some((index, first));
+                }
+            }
+        }
+        let Some((index, first)) = best else {
+            self.hint = NONE;
+            return None;
+        };
+        Some(Found { after: Place { leaf, index }, first })
+    }
+
     /// A place in a gap that takes the range for certain, wherever it starts: the lowest such, in the time of
-    /// one descent. The only search needed when length and alignment are the same power of two.
-    pub(super) fn find_sure(&self, wanted: &Wanted) -> Option<Found> {
+    /// one descent, and of one for each leaf whose measure misled it and is corrected. The only search needed
+    /// when length and alignment are the same power of two.
+    pub(super) fn find_sure(&mut self, wanted: &Wanted) -> Option<Found> {
         self.find(wanted, Test::Sure)
     }
 
     /// A place in any gap: the lowest.
-    pub(super) fn find_any(&self, wanted: &Wanted) -> Option<Found> {
+    pub(super) fn find_any(&mut self, wanted: &Wanted) -> Option<Found> {
         self.find(wanted, Test::All)
     }
 
-    fn find(&self, wanted: &Wanted, test: Test) -> Option<Found> {
+    fn find(&mut self, wanted: &Wanted, test: Test) -> Option<Found> {
         if self.len == 0 {
             let first = wanted.place(self.window.first(), self.window.last())?;
             return Some(Found { after: Place { leaf: self.root, index: 0 }, first });
@@ -40,24 +70,41 @@ impl Tree {
         self.find_below(self.root, self.height, self.window.last(), wanted, test)
     }
 
-    /// The search in `node`, whose last gap ends at `last` at most.
-    fn find_below(&self, node: u32, height: u32, last: u64, wanted: &Wanted, test: Test) -> Option<Found> {
-        if height == 0 {
-            let leaf = self.leaf(node);
-            for index in 0..leaf.len() {
-                let gap = leaf.gap(index);
-                if gap > wanted.extra {
-                    let start = leaf.entries[index].end;
-                    if let Some(first) = wanted.place(start, start + (gap - 1)) {
-                        return Some(Found { after: Place { leaf: node, index }, first });
-                    }
+    /// The lowest place in `leaf`.
+    #[inline]
+    fn find_in_leaf(&self, leaf: u32, wanted: &Wanted) -> Option<Found> {
+        let node = self.leaf(leaf);
+        for index in 0..node.len() {
+            let gap = node.gap(index);
+            if gap > wanted.extra {
+                let start = node.entries[index].end;
+                if let Some(first) = wanted.place(start, start + (gap - 1)) {
+                    return Some(Found { after: Place { leaf, index }, first });
                 }
             }
-            return None;
         }
-        let inner = self.inner(node);
-        let len = inner.len();
+        None
+    }
+
+    /// The search in `node`, whose last gap ends at `last` at most.
+    fn find_below(
+        &mut self,
+        node: u32,
+        height: u32,
+        last: u64,
+        wanted: &Wanted,
+        test: Test,
+    ) -> Option<Found> {
+        if height == 0 {
+            let found = self.find_in_leaf(node, wanted);
+            if found.is_none() {
+                self.tighten(node);
+            }
+            return found;
+        }
+        let len = self.inner(node).len();
         for index in 0..len {
+            let inner = self.inner(node);
             let measure = inner.measure_of(index);
             if !wanted.may_fit(measure) || (test == Test::Sure && !wanted.surely_fits(measure)) {
                 continue;
@@ -113,7 +160,10 @@ impl Tree {
             let least = best.map_or(0, |best| best.first.trailing_zeros().saturating_add(1).min(64));
             let needed = if least == 64 || (1u64 << least) - 1 > wanted.extra { 0 } else { least };
             let measure = inner.measure_of(index);
-            if measure.gap <= wanted.extra || u32::from(measure.order) < needed {
+            if measure.gap <= wanted.extra
+                || u32::from(measure.order) < needed
+                || u32::from(measure.point) < least
+            {
                 continue;
             }
             let child_last = if index + 1 < len { inner.low[index + 1] - 1 } else { last };

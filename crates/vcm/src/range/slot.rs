@@ -29,6 +29,7 @@ impl<T> Slots<T> {
     }
 
     /// Makes room for one more range.
+    #[inline]
     pub(super) fn reserve(&mut self) -> Result<(), OutOfMemory> {
         if self.unused != NONE {
             return Ok(());
@@ -41,6 +42,7 @@ impl<T> Slots<T> {
     }
 
     /// Takes a slot, in room that [`Slots::reserve`] made.
+    #[inline]
     pub(super) fn take(&mut self, span: Span, value: T) -> RangeKey {
         let (first, last) = (span.first(), span.last());
         if self.unused != NONE {
@@ -50,15 +52,16 @@ impl<T> Slots<T> {
             slot.first = first;
             slot.last = last;
             slot.value = Some(value);
-            return RangeKey { slot: number, generation: slot.generation };
+            return RangeKey::new(number, slot.generation);
         }
         let number = self.all.len() as u32;
         self.all.push_reserved(Slot { first, last, value: Some(value), generation: 0, leaf: NONE });
-        RangeKey { slot: number, generation: 0 }
+        RangeKey::new(number, 0)
     }
 
     /// Makes the slot unused. One whose generations are used up stays empty for ever, so that an old key
     /// never comes true again.
+    #[inline]
     pub(super) fn give_back(&mut self, number: u32) {
         let slot = &mut self.all[number as usize];
         if slot.generation != u32::MAX {
@@ -68,23 +71,27 @@ impl<T> Slots<T> {
     }
 
     /// The slot with `key`, if its range is placed.
+    #[inline]
     pub(super) fn get(&self, key: RangeKey) -> Option<&Slot<T>> {
         self.all
-            .get(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation && slot.value.is_some())
+            .get(key.slot() as usize)
+            .filter(|slot| slot.generation == key.generation() && slot.value.is_some())
     }
 
     /// The slot with `key`, to change, if its range is placed.
+    #[inline]
     pub(super) fn get_mut(&mut self, key: RangeKey) -> Option<&mut Slot<T>> {
         self.all
-            .get_mut(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation && slot.value.is_some())
+            .get_mut(key.slot() as usize)
+            .filter(|slot| slot.generation == key.generation() && slot.value.is_some())
     }
 
+    #[inline]
     pub(super) fn at(&self, number: u32) -> &Slot<T> {
         &self.all[number as usize]
     }
 
+    #[inline]
     pub(super) fn at_mut(&mut self, number: u32) -> &mut Slot<T> {
         &mut self.all[number as usize]
     }

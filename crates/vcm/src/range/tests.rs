@@ -43,6 +43,7 @@ impl Tree {
         let chained = |leaf: u32| (leaf != NONE).then_some(leaf);
         let unused = core::iter::successors(chained(self.unused_leaf), |leaf| chained(self.leaf(*leaf).next));
         assert_eq!(leaves.len() + unused.count(), self.leaves.len());
+        assert!(self.hint == NONE || leaves.contains(&self.hint));
     }
 
     fn check_below(&self, node: u32, height: u32, parent: u32, at: u32, leaves: &mut Vec<u32>) {
@@ -53,7 +54,11 @@ impl Tree {
             let mut again = leaf.clone();
             again.remeasure();
             // The gap of the empty 64-bit space is beyond measure.
-            assert!(again.measure == leaf.measure || self.len == 0);
+            if self.len > 0 {
+                assert_eq!(again.measure.gap, leaf.measure.gap);
+                assert_eq!(again.measure.max(leaf.measure), leaf.measure);
+                assert!(leaf.loose || again.measure == leaf.measure);
+            }
             leaves.push(node);
             return;
         }
@@ -76,9 +81,21 @@ impl Tree {
 }
 
 impl<T> Ranges<T> {
+    /// Whether some gap has room for `len` bytes at a multiple of `alignment`.
+    fn takes(&self, len: u64, alignment: u64) -> bool {
+        let mut start = self.window.first();
+        let ends = self.iter().map(|(_, span, _)| (span.first(), span.last() + 1));
+        let window_end = self.window.last() + 1;
+        ends.chain([(window_end, window_end)]).any(|(first, end)| {
+            let place = start.next_multiple_of(alignment);
+            start = end;
+            place + len <= first
+        })
+    }
+
     fn check(&self) {
         self.tree.check(&self.slots);
-        assert_eq!(self.tree.len(), self.len + self.cache.iter().count());
+        assert_eq!(self.tree.len(), self.len() + self.cache.iter().count());
         for slot in self.cache.iter() {
             assert!(self.slots.at(slot).value.is_none());
         }
@@ -90,7 +107,7 @@ proptest! {
 
     #[test]
     fn the_tree_holds_its_invariants(
-        ops in prop::collection::vec((0..100u32, 1..40u64, 0..6u32, any::<prop::sample::Index>()), 1..1500),
+        ops in prop::collection::vec((0..100u32, 1..40u64, 0..9u32, any::<prop::sample::Index>()), 1..1500),
         grow in 40..90u32,
     ) {
         let window = Span::inclusive(3, 20_000).unwrap();
@@ -98,10 +115,18 @@ proptest! {
         let mut keys = Vec::new();
         for (number, (dice, len, order, pick)) in ops.iter().enumerate() {
             if *dice < grow || keys.is_empty() {
-                let alignment = Alignment::Preferring(1 << order);
+                let bytes = 1 << order;
+                let alignment = match dice % 2 {
+                    0 => Alignment::Preferring(bytes),
+                    _ => Alignment::Exactly(bytes),
+                };
                 let request = Request { len: u128::from(*len), alignment, within: window };
-                if let Ok(key) = ranges.place(&request, number) {
-                    keys.push(key);
+                match ranges.place(&request, number) {
+                    Ok(key) => keys.push(key),
+                    Err(_) => {
+                        let least = if dice % 2 == 0 { 1 } else { bytes };
+                        prop_assert!(!ranges.takes(*len, least));
+                    }
                 }
             } else {
                 ranges.remove(keys.swap_remove(pick.index(keys.len())));
@@ -145,13 +170,13 @@ fn the_empty_64_bit_space_is_measured_again_after_it_was_emptied() {
 fn a_slot_is_retired_before_its_generations_wrap() {
     let mut ranges = Ranges::new(Span::ALL, 1);
     let key = ranges.place(&request(1, Alignment::Exactly(1)), 1).unwrap();
-    ranges.slots.at_mut(key.slot).generation = u32::MAX;
-    let last = RangeKey { generation: u32::MAX, ..key };
+    ranges.slots.at_mut(key.slot()).generation = u32::MAX;
+    let last = RangeKey::new(key.slot(), u32::MAX);
     assert_eq!(ranges.remove(last), Some((Span::new(0, 1).unwrap(), 1)));
     ranges.check();
     assert_eq!(ranges.get(last), None);
     let next = ranges.place(&request(1, Alignment::Exactly(1)), 2).unwrap();
-    assert_eq!((next.slot, ranges.remove(last)), (1, None));
+    assert_eq!((next.slot(), ranges.remove(last)), (1, None));
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! 1. The first entry of the first leaf is no range but the edge: it ends where the window starts, and the
 //!    gap behind it is the window's first. So every gap belongs to the entry before it.
 //! 2. A leaf knows where the next leaf's first range starts, so the gap behind its last range is its own.
-//! 3. A parent's `low` is the start of the child's first range, and its measure the child's.
+//! 3. A parent's `low` is the start of the child's first range, and its measure the child's. A leaf's longest
+//!    gap is exactly as long as it says, its largest block and alignment are at most what it says.
 //! 4. A slot knows the leaf of its range, a node its parent: removal goes up from there, without a search.
 
 use super::node::{Inner, Leaf, NONE};
@@ -24,6 +25,9 @@ pub(super) struct Tree {
     pub(super) unused_leaf: u32,
     pub(super) unused_inner: u32,
     pub(super) root: u32,
+    /// The leaf of the last removal, if no search was in vain there since: looked at first, because it is
+    /// still in the processor's cache.
+    pub(super) hint: u32,
     /// The number of levels of inner nodes.
     pub(super) height: u32,
     /// The number of ranges.
@@ -40,6 +44,7 @@ impl Tree {
             unused_leaf: NONE,
             unused_inner: NONE,
             root: NONE,
+            hint: NONE,
             height: 0,
             len: 0,
             window,
