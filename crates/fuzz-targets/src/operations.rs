@@ -176,7 +176,9 @@ fn step(input: &mut Input<'_>, graph: &mut Graph, soc: &mut Soc, inventory: &Inv
             if let Some(association) = input.pick(&made.associations) {
                 match graph.activate(association, soc) {
                     Ok(()) => made.tally.activated += 1,
-                    Err(Error::Hardware { .. }) => made.tally.hardware_failures += 1,
+                    Err(Error::Hardware { .. } | Error::Quarantined { .. }) => {
+                        made.tally.hardware_failures += 1
+                    }
                     Err(_) => {}
                 }
             }
