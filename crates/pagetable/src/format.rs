@@ -87,6 +87,8 @@ pub trait Level: Sized + 'static {
     const GROUP: usize;
     /// An entry is a page of its own (not one of a group) when its bits under the first word are the second.
     const LEAF_TEST: (Self::Word, Self::Word);
+    /// The same for one of a group. Not asked where [`GROUP`](Self::GROUP) is 1.
+    const GROUP_TEST: (Self::Word, Self::Word);
 
     /// The entry of a page of its own.
     fn leaf(physical: u64, bits: Bits<Self>) -> Self::Descriptor;

@@ -1,5 +1,6 @@
 //! What must be invalidated after tables changed, and the tables that wait for it.
 
+use crate::engine::Range;
 use crate::{TableMemory, Word};
 use vcm::{PhysicalAddress, Span};
 
@@ -23,29 +24,40 @@ pub const GATHERED_SPANS: usize = 4;
 #[derive(Debug)]
 #[must_use = "translation caches may still hold what was unmapped, and dropping this leaks the removed tables"]
 pub struct Gather {
-    spans: [Span; GATHERED_SPANS],
-    used: usize,
-    granule: u64,
+    pages: Pages,
     tables: TableChain,
+}
+
+/// Spans, ascending and apart, and the smallest granule. One span is the rule: then the room for more is not written,
+/// since a page is unmapped in the time of a dozen stores.
+#[derive(Debug)]
+enum Pages {
+    None,
+    One { span: Span, granule: u64 },
+    Several { spans: [Span; GATHERED_SPANS], used: usize, granule: u64 },
 }
 
 impl Gather {
     /// Nothing gathered yet.
     #[inline]
     pub const fn new() -> Self {
-        Self { spans: [Span::ALL; GATHERED_SPANS], used: 0, granule: u64::MAX, tables: TableChain::new() }
+        Self { pages: Pages::None, tables: TableChain::new() }
     }
 
     /// Whether there is nothing to invalidate and no table to free.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.used == 0
+        matches!(self.pages, Pages::None)
     }
 
     /// The spans to invalidate, ascending and apart. Where a page was split, all of the former page is in them.
     #[inline]
     pub fn spans(&self) -> &[Span] {
-        &self.spans[..self.used]
+        match &self.pages {
+            Pages::None => &[],
+            Pages::One { span, .. } => core::slice::from_ref(span),
+            Pages::Several { spans, used, .. } => &spans[..*used],
+        }
     }
 
     /// One span over all of them.
@@ -58,7 +70,7 @@ impl Gather {
     /// well. The pages of a removed table are still written in it: only that invalidation makes them unreachable.
     #[inline]
     pub const fn tables_removed(&self) -> bool {
-        self.tables.count > 0
+        !self.tables.is_empty()
     }
 
     /// The bytes that the smallest removed entry covered: stepping through the spans by this much reaches every
@@ -66,7 +78,10 @@ impl Gather {
     /// covers, since a cache may hold each on its own.
     #[inline]
     pub const fn granule(&self) -> u64 {
-        self.granule
+        match self.pages {
+            Pages::None => u64::MAX,
+            Pages::One { granule, .. } | Pages::Several { granule, .. } => granule,
+        }
     }
 
     /// The addresses to invalidate one by one, for hardware without ranges: every `size` bytes of the spans,
@@ -97,20 +112,22 @@ impl Gather {
         self.tables
     }
 
-    /// Adds a span whose smallest entry covered `granule` bytes.
+    /// Adds a range, which is not empty, whose smallest entry covered `granule` bytes.
     #[inline]
-    pub(crate) fn add(&mut self, span: Span, granule: u64) {
-        self.granule = self.granule.min(granule);
-        if self.used == 0 {
-            self.spans[0] = span;
-            self.used = 1;
-        } else {
-            self.add_beside(span);
+    pub(crate) fn add(&mut self, range: Range, granule: u64) {
+        let Some(span) = Span::inclusive(range.at, range.end - 1) else {
+            return;
+        };
+        match self.pages {
+            Pages::None => self.pages = Pages::One { span, granule },
+            Pages::One { .. } | Pages::Several { .. } => self.add_beside(span, granule),
         }
     }
 
     /// Inserts `span` in order, joined with all that it touches; makes room by joining the closest two.
-    fn add_beside(&mut self, span: Span) {
+    #[inline(never)]
+    fn add_beside(&mut self, span: Span, granule: u64) {
+        let granule = granule.min(self.granule());
         let touches = |a: Span, b: Span| {
             a.overlaps(b)
                 || a.last().checked_add(1) == Some(b.first())
@@ -120,8 +137,7 @@ impl Gather {
         let mut merged = [span; GATHERED_SPANS + 1];
         let mut used = 0;
         let mut placed = false;
-        for index in 0..self.used {
-            let old = self.spans[index];
+        for &old in self.spans() {
             if touches(old, joined) {
                 joined = cover(old, joined);
                 continue;
@@ -150,8 +166,10 @@ impl Gather {
             merged.copy_within(closest + 2..used, closest + 1);
             used -= 1;
         }
-        self.spans.copy_from_slice(&merged[..GATHERED_SPANS]);
-        self.used = used;
+        self.pages = match merged {
+            [span, ..] if used == 1 => Pages::One { span, granule },
+            [spans @ .., _] => Pages::Several { spans, used, granule },
+        };
     }
 
     /// The list of removed tables, to add to.
@@ -179,10 +197,14 @@ fn cover(a: Span, b: Span) -> Span {
 /// translates nothing. Dropping the list leaks its tables.
 #[derive(Debug)]
 #[must_use = "dropping this leaks the tables"]
-pub struct TableChain {
+pub struct TableChain(Option<Links>);
+
+#[derive(Clone, Copy, Debug)]
+struct Links {
     first: PhysicalAddress,
     last: PhysicalAddress,
     count: usize,
+    /// The size of each, in bytes.
     size: u64,
 }
 
@@ -190,39 +212,80 @@ impl TableChain {
     /// No tables.
     #[inline]
     pub const fn new() -> Self {
-        Self { first: PhysicalAddress::new(0), last: PhysicalAddress::new(0), count: 0, size: 0 }
+        Self(None)
     }
 
     /// How many tables.
     #[inline]
     pub const fn len(&self) -> usize {
-        self.count
+        match self.0 {
+            Some(links) => links.count,
+            None => 0,
+        }
     }
 
     /// Whether there are none.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.0.is_none()
     }
 
     /// Adds the tables of `other`, which came from the same page table or from one of the same format and memory.
     pub fn append<W: Word>(&mut self, other: Self, memory: &mut impl TableMemory<W>) {
-        if other.count == 0 {
+        let Some(more) = other.0 else {
             return;
-        }
-        if self.count == 0 {
-            *self = other;
+        };
+        let Some(links) = &mut self.0 else {
+            self.0 = Some(more);
             return;
-        }
-        debug_assert_eq!(self.size, other.size, "tables of two formats in one list");
-        memory.write(self.last, 0, W::truncate(other.first.raw()));
-        self.last = other.last;
-        self.count += other.count;
+        };
+        debug_assert_eq!(links.size, more.size, "tables of two formats in one list");
+        memory.write(links.last, 0, W::truncate(more.first.raw()));
+        links.last = more.last;
+        links.count += more.count;
     }
 
     /// Gives the tables back to `memory`. To be called when no translation cache can point to them any more.
     #[inline]
     pub fn free<W: Word>(self, memory: &mut impl TableMemory<W>) {
+        if let Some(links) = self.0 {
+            links.free(memory);
+        }
+    }
+
+    /// Puts `table`, of `size` bytes, at the head of the list.
+    pub(crate) fn push<W: Word>(
+        &mut self,
+        table: PhysicalAddress,
+        size: u64,
+        memory: &mut impl TableMemory<W>,
+    ) {
+        let links = match self.0 {
+            None => Links { first: table, last: table, count: 1, size },
+            Some(links) => {
+                memory.write(table, 0, W::truncate(links.first.raw()));
+                Links { first: table, count: links.count + 1, ..links }
+            }
+        };
+        self.0 = Some(links);
+    }
+
+    /// Takes the table at the head of the list, its first word zero again.
+    pub(crate) fn pop<W: Word>(&mut self, memory: &mut impl TableMemory<W>) -> Option<PhysicalAddress> {
+        let links = self.0?;
+        let table = links.first;
+        self.0 = (links.count > 1).then(|| {
+            let next = PhysicalAddress::new(memory.read(table, 0).widen());
+            memory.write(table, 0, W::ZERO);
+            Links { first: next, count: links.count - 1, ..links }
+        });
+        Some(table)
+    }
+}
+
+impl Links {
+    #[inline(never)]
+    fn free<W: Word>(self, memory: &mut impl TableMemory<W>) {
         let mut table = self.first;
         for left in (0..self.count).rev() {
             // The last table's word leads nowhere: it is not read, and need not be written.
@@ -230,39 +293,6 @@ impl TableChain {
             memory.free(table, self.size);
             table = next;
         }
-    }
-
-    /// Puts `table`, of `size` bytes, at the head of the list.
-    #[inline]
-    pub(crate) fn push<W: Word>(
-        &mut self,
-        table: PhysicalAddress,
-        size: u64,
-        memory: &mut impl TableMemory<W>,
-    ) {
-        if self.count == 0 {
-            self.last = table;
-            self.size = size;
-        } else {
-            memory.write(table, 0, W::truncate(self.first.raw()));
-        }
-        self.first = table;
-        self.count += 1;
-    }
-
-    /// Takes the table at the head of the list, its first word zero again.
-    #[inline]
-    pub(crate) fn pop<W: Word>(&mut self, memory: &mut impl TableMemory<W>) -> Option<PhysicalAddress> {
-        if self.count == 0 {
-            return None;
-        }
-        let table = self.first;
-        self.count -= 1;
-        if self.count > 0 {
-            self.first = PhysicalAddress::new(memory.read(table, 0).widen());
-            memory.write(table, 0, W::ZERO);
-        }
-        Some(table)
     }
 }
 

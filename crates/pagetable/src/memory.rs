@@ -2,7 +2,7 @@
 
 use crate::TableError;
 use core::fmt;
-use core::ops::{BitAnd, BitOr, Range};
+use core::ops::{BitAnd, BitOr, BitXor, Range};
 use vcm::PhysicalAddress;
 
 mod sealed {
@@ -18,6 +18,7 @@ pub trait Word:
     + Eq
     + BitAnd<Output = Self>
     + BitOr<Output = Self>
+    + BitXor<Output = Self>
     + fmt::LowerHex
     + fmt::Debug
     + 'static
@@ -104,10 +105,10 @@ pub trait TableMemory<W: Word> {
         }
     }
 
-    /// The index of the first of `words` whose bits in `mask` differ from `value`, if there is one.
+    /// The index of the first of `words` that differs from `value` in a bit of `mask`, if there is one.
     #[inline]
     fn first_unlike(&self, table: PhysicalAddress, words: Range<usize>, mask: W, value: W) -> Option<usize> {
-        words.into_iter().find(|&index| self.read(table, index) & mask != value)
+        words.into_iter().find(|&index| (self.read(table, index) ^ value) & mask != W::ZERO)
     }
 
     /// Everything written to `words` is visible to the walker when this returns: a release barrier, and a cache
@@ -139,10 +140,11 @@ pub fn fill_slice<W: Word>(words: &mut [W], first: W, step: W) {
 pub fn first_unlike_in_slice<W: Word>(words: &[W], mask: W, value: W) -> Option<usize> {
     // A loop that may end at every word is not vectorised: find the block first, without looking where in it.
     const BLOCK: usize = 32;
-    let unlike = |word: &W| *word & mask != value;
+    let unlike = |word: &W| (*word ^ value) & mask != W::ZERO;
     let mut start = 0;
     for block in words.chunks(BLOCK) {
-        if block.iter().fold(false, |found, word| found | unlike(word)) {
+        // The differences of all its words together, masked and compared once.
+        if block.iter().fold(W::ZERO, |found, &word| found | (word ^ value)) & mask != W::ZERO {
             break;
         }
         start += block.len();
@@ -164,6 +166,7 @@ mod tests {
                 words[index] = 0x13;
                 assert_eq!(first_unlike_in_slice(&words, 0xf, 2), Some(index));
                 assert_eq!(first_unlike_in_slice(&words, 0xf0, 0x10), None);
+                assert_eq!(first_unlike_in_slice(&words, 0xf0, 0x1f), None, "the low bits are not asked for");
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A page table: the operations, and the checks before each.
 
-use crate::engine::{self, Merge, Range};
+use crate::engine::{self, Merge, Range, Recent, Run, Unmapped};
 use crate::format::{Format, Level, Table};
-use crate::{Gather, MapError, ProtectError, TableMemory, UnmapError};
+use crate::{Gather, MapError, ProtectError, TableMemory, UnmapError, Unrepresentable};
 use core::fmt;
 use vcm::{Attributes, Bytes, PageSizes, PhysicalAddress, Span};
 
@@ -55,6 +55,8 @@ impl fmt::Display for Leaf {
 pub struct PageTable<F: Format> {
     format: F,
     root: PhysicalAddress,
+    /// Where the short ways begin. Forgotten before tables are unlinked.
+    recent: Recent<F>,
 }
 
 /// Calls a function of the engine with the root as a table of the level that it is of.
@@ -76,7 +78,7 @@ impl<F: Format> PageTable<F> {
     pub fn new(config: F::Config, memory: &mut impl TableMemory<F::Word>) -> Result<Self, MapError> {
         let format = F::new(config)?;
         let root = engine::allocate_table(&format, memory, format.root_bytes())?;
-        Ok(Self { format, root })
+        Ok(Self { format, root, recent: Recent::none() })
     }
 
     /// The root's address, for the register of the hardware.
@@ -120,9 +122,54 @@ impl<F: Format> PageTable<F> {
         segments: impl Iterator<Item = Segment> + Clone,
         attributes: Attributes,
     ) -> Result<(), MapError> {
+        let bits = self.format.encode(&attributes);
+        let mut rest = segments.clone();
+        if let (Some(segment), None) = (rest.next(), rest.next()) {
+            if let Ok(bits) = bits
+                && self.reaches(segment)
+                && engine::map_page(&self.recent, memory, at, segment, bits)
+            {
+                return Ok(());
+            }
+            return self.map_one(memory, at, segment, attributes, bits);
+        }
+        self.map_list(memory, at, segments, attributes, bits)
+    }
+
+    /// Maps one segment.
+    #[inline(never)]
+    fn map_one(
+        &mut self,
+        memory: &mut impl TableMemory<F::Word>,
+        at: u64,
+        segment: Segment,
+        attributes: Attributes,
+        bits: Result<F::Bits, Unrepresentable>,
+    ) -> Result<(), MapError> {
+        let len = self.check_segments(at, core::iter::once(segment))?;
+        let bits = bits.map_err(|what| MapError::Unrepresentable { attributes, what })?;
+        let run = Run { at, physical: segment.physical.raw(), len, bits };
+        self.seek(memory, at);
+        if engine::map_run(&self.recent, memory, run) {
+            return Ok(());
+        }
+        let range = Range { at, end: at + len };
+        let result = at_root!(self, map(&self.format, memory, range, core::iter::once(run), bits));
+        result.map_err(|refusal| self.blame(memory, at, len, refusal))
+    }
+
+    /// Maps several segments, or none.
+    #[inline(never)]
+    fn map_list(
+        &mut self,
+        memory: &mut impl TableMemory<F::Word>,
+        at: u64,
+        segments: impl Iterator<Item = Segment> + Clone,
+        attributes: Attributes,
+        bits: Result<F::Bits, Unrepresentable>,
+    ) -> Result<(), MapError> {
         let len = self.check_segments(at, segments.clone())?;
-        let bits =
-            self.format.encode(&attributes).map_err(|what| MapError::Unrepresentable { attributes, what })?;
+        let bits = bits.map_err(|what| MapError::Unrepresentable { attributes, what })?;
         let runs = Merge::new(at, segments, bits);
         let range = Range { at, end: at + len };
         let result = at_root!(self, map(&self.format, memory, range, runs, bits));
@@ -145,9 +192,43 @@ impl<F: Format> PageTable<F> {
         span: Span,
         gather: &mut Gather,
     ) -> Result<(), UnmapError> {
+        let range = Range { at: span.first(), end: span.last().wrapping_add(1) };
+        if engine::unmap_page(&self.recent, &self.format, memory, range, gather) {
+            return Ok(());
+        }
+        self.unmap_any(memory, span, gather)
+    }
+
+    /// Unmaps any span.
+    #[inline(never)]
+    fn unmap_any(
+        &mut self,
+        memory: &mut impl TableMemory<F::Word>,
+        span: Span,
+        gather: &mut Gather,
+    ) -> Result<(), UnmapError> {
         self.check_span(span)?;
         let range = Range { at: span.first(), end: span.last() + 1 };
-        at_root!(self, unmap(&self.format, memory, range, gather)).map(|_| ())
+        self.seek(memory, range.at);
+        let unmapped = engine::unmap_run(&self.recent, &self.format, memory, range, gather);
+        if unmapped == Unmapped::Yes {
+            return Ok(());
+        }
+        // From here on tables may be unlinked.
+        self.recent = Recent::none();
+        if unmapped == Unmapped::Last {
+            at_root!(self, prune(&self.format, memory, range, gather.tables_mut()));
+            return Ok(());
+        }
+        at_root!(self, unmap(&self.format, memory, range, gather))
+    }
+
+    /// Makes the lowest table on the way to `at`, which is translated, the recent one.
+    #[inline]
+    fn seek(&mut self, memory: &impl TableMemory<F::Word>, at: u64) {
+        if !self.recent.is_lowest(at) {
+            at_root!(self, seek(&self.format, memory, at, &mut self.recent));
+        }
     }
 
     /// Gives all pages in `span`, all of which must be mapped, other attributes. A page that is only partly in the
@@ -216,11 +297,16 @@ impl<F: Format> PageTable<F> {
         Table::new(self.root, F::Inherited::default())
     }
 
-    /// The length of all segments together.
+    /// Whether entries can point to all of `segment`, which is not empty.
     #[inline]
+    fn reaches(&self, segment: Segment) -> bool {
+        let (physical, limit) = (segment.physical.raw(), self.format.physical_limit());
+        physical <= limit && segment.len.wrapping_sub(1) <= limit - physical
+    }
+
+    /// The length of all segments together.
     fn check_segments(&self, at: u64, segments: impl Iterator<Item = Segment>) -> Result<u64, MapError> {
         let unit = F::PAGE_SIZES.smallest();
-        let limit = self.format.physical_limit();
         let input = self.format.input();
         let mut len = 0_u64;
         for segment in segments {
@@ -232,7 +318,8 @@ impl<F: Format> PageTable<F> {
                 let at = at.wrapping_add(len);
                 return Err(MapError::Misaligned { at, physical: segment.physical, len: segment.len, unit });
             }
-            if physical > limit || segment.len - 1 > limit - physical {
+            if !self.reaches(segment) {
+                let limit = self.format.physical_limit();
                 let Segment { physical, len } = segment;
                 return Err(MapError::PhysicalOutOfRange { physical, len, limit });
             }
@@ -256,7 +343,7 @@ impl<F: Format> PageTable<F> {
             return Err(UnmapError::OutOfRange { span, input });
         }
         let unit = F::PAGE_SIZES.smallest();
-        if !span.is_aligned(unit) {
+        if (span.first() | (span.last() + 1)) & (unit - 1) != 0 {
             return Err(UnmapError::Misaligned { span, unit });
         }
         Ok(())

@@ -107,6 +107,7 @@ macro_rules! level {
             const LEAF: bool = has_leaf($leaf);
             const GROUP: usize = 1;
             const LEAF_TEST: (u64, u64) = (TYPE.mask(), leaf_type($leaf));
+            const GROUP_TEST: (u64, u64) = Self::LEAF_TEST;
 
             #[inline]
             fn leaf(physical: u64, bits: Aarch64Bits) -> Self::Descriptor {
@@ -127,10 +128,11 @@ macro_rules! level {
             fn entry(spec::$descriptor(word): Self::Descriptor) -> Entry<Self> {
                 let leaf: Option<u64> = $leaf;
                 let address = word & ADDRESS.mask();
-                if Some(TYPE.get(word)) == leaf {
-                    Entry::Leaf { physical: address, size: LeafSize::Single }
-                } else if !Self::LAST && TYPE.get(word) == TYPE_TABLE {
+                // Tables first: a walk meets more of them than of pages.
+                if !Self::LAST && TYPE.get(word) == TYPE_TABLE {
                     Entry::Table(Table::new(PhysicalAddress::new(address), ()))
+                } else if Some(TYPE.get(word)) == leaf {
+                    Entry::Leaf { physical: address, size: LeafSize::Single }
                 } else {
                     Entry::Free
                 }

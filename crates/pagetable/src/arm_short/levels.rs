@@ -22,6 +22,7 @@ impl Level for Level1 {
     const LEAF: bool = true;
     const GROUP: usize = 16;
     const LEAF_TEST: (u32, u32) = (level1::TYPE.mask() | level1::section::SUPER.mask(), level1::TYPE_SECTION);
+    const GROUP_TEST: (u32, u32) = (Self::LEAF_TEST.0, level1::TYPE_SECTION | level1::section::SUPER.of(1));
 
     #[inline]
     fn leaf(physical: u64, bits: ArmShortBits) -> Level1Descriptor {
@@ -97,6 +98,7 @@ impl Level for Level2 {
     const LEAF: bool = true;
     const GROUP: usize = 16;
     const LEAF_TEST: (u32, u32) = (level2::TYPE_SMALL, level2::TYPE_SMALL);
+    const GROUP_TEST: (u32, u32) = (level2::TYPE.mask(), level2::TYPE_LARGE);
 
     #[inline]
     fn leaf(physical: u64, ArmShortBits(bits): ArmShortBits) -> Level2Descriptor {

@@ -1,7 +1,7 @@
 //! Mapping.
 
 use super::fresh::{Needed, allocate};
-use super::write::{Run, Stream, write, write_leaves};
+use super::write::{Run, Stream, write};
 use super::{Range, index, indexes, size, slot};
 use crate::format::{Bits, Entry, Format, Level, Table};
 use crate::{Segment, TableError, TableMemory, Word};
@@ -50,7 +50,6 @@ impl<I: Iterator<Item = Segment>, B: Copy> Iterator for Merge<I, B> {
 }
 
 /// Maps `runs`, which fill `range`, all with `bits`.
-#[inline]
 pub(crate) fn map<L: Level, I: Iterator<Item = Run<Bits<L>>> + Clone>(
     table: Table<L>,
     format: &L::Format,
@@ -59,47 +58,8 @@ pub(crate) fn map<L: Level, I: Iterator<Item = Run<Bits<L>>> + Clone>(
     runs: I,
     bits: Bits<L>,
 ) -> Result<(), MapRefusal> {
-    match runs.clone().next() {
-        Some(run) if run.range() == range => map_run(table, format, memory, run),
-        _ => map_runs(table, format, memory, range, runs, bits),
-    }
-}
-
-/// Maps one run: the short way, for what most calls are.
-#[inline]
-fn map_run<L: Level>(
-    table: Table<L>,
-    format: &L::Format,
-    memory: &mut impl TableMemory<L::Word>,
-    run: Run<Bits<L>>,
-) -> Result<(), MapRefusal> {
-    let range = run.range();
-    if let Some(child) = below(table, memory, range, run.bits)? {
-        return map_run(child, format, memory, run);
-    }
-    if L::LAST || L::LEAF && (run.at | run.physical | run.len) & (size::<L>() - 1) == 0 {
-        if !is_free(memory, table, range) {
-            return Err(MapRefusal::Occupied);
-        }
-        let (first, count) = (index::<L>(run.at), (run.len >> L::SHIFT) as usize);
-        write_leaves(memory, table, first, count, run.physical, run.bits);
-        memory.publish(table.address, first..first + count);
-        return Ok(());
-    }
-    map_at_anchor(table, format, memory, range, core::iter::once(run), run.bits)
-}
-
-/// Maps any number of runs.
-fn map_runs<L: Level, I: Iterator<Item = Run<Bits<L>>> + Clone>(
-    table: Table<L>,
-    format: &L::Format,
-    memory: &mut impl TableMemory<L::Word>,
-    range: Range,
-    runs: I,
-    bits: Bits<L>,
-) -> Result<(), MapRefusal> {
     match below(table, memory, range, bits)? {
-        Some(child) => map_runs(child, format, memory, range, runs, bits),
+        Some(child) => map(child, format, memory, range, runs, bits),
         None => map_at_anchor(table, format, memory, range, runs, bits),
     }
 }
@@ -113,13 +73,12 @@ fn below<L: Level>(
     range: Range,
     bits: Bits<L>,
 ) -> Result<Option<Table<L::Child>>, MapRefusal> {
-    let here = slot::<L>(range.at);
-    if L::LAST || range.covers(here) || range.end > here.end {
+    if L::LAST || !range.is_part_of_entry::<L>() {
         return Ok(None);
     }
     match L::entry(memory.read(table.address, index::<L>(range.at)).into()) {
         Entry::Table(child) => {
-            allows(child, bits, here)?;
+            allows(child, bits, slot::<L>(range.at))?;
             Ok(Some(child))
         }
         Entry::Free | Entry::Leaf { .. } => Ok(None),
@@ -202,7 +161,7 @@ fn allows<L: Level>(table: Table<L>, bits: Bits<L>, slot: Range) -> Result<(), M
 
 /// Whether the entries of `range` are all zero.
 #[inline]
-fn is_free<L: Level>(memory: &impl TableMemory<L::Word>, table: Table<L>, range: Range) -> bool {
+pub(super) fn is_free<L: Level>(memory: &impl TableMemory<L::Word>, table: Table<L>, range: Range) -> bool {
     if range.end - range.at == size::<L>() {
         return memory.read(table.address, index::<L>(range.at)) == L::Word::ZERO;
     }

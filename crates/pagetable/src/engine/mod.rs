@@ -10,10 +10,18 @@
 //!   will need are allocated, off the tree. The second pass cannot fail.
 //!
 //! Both passes start at the *anchor*: the lowest table that has the whole range in it. The way to it is walked once.
+//!
+//! Most calls need none of that: they are about one page, or a run of them, in a table that is there and stays. For them
+//! there are two shorter ways, each of which does all that was asked or nothing: [`map_page`] and [`unmap_page`] for one
+//! entry, without a walk, and [`map_run`] and [`unmap_run`] for entries of one table. A third invariant carries these:
+//! - **The recent table is linked.** It is forgotten before anything that may unlink a table.
 
 mod fresh;
 mod map;
+mod page;
 mod protect;
+mod recent;
+mod run;
 mod survey;
 mod unmap;
 mod walk;
@@ -21,9 +29,13 @@ mod write;
 
 pub(crate) use fresh::allocate_table;
 pub(crate) use map::{MapRefusal, Merge, map};
+pub(crate) use page::{map_page, unmap_page};
 pub(crate) use protect::protect;
-pub(crate) use unmap::unmap;
+pub(crate) use recent::{Recent, seek};
+pub(crate) use run::{Unmapped, map_run, unmap_run};
+pub(crate) use unmap::{prune, unmap};
 pub(crate) use walk::{Page, find, free_below, leaves};
+pub(crate) use write::Run;
 
 use crate::format::Level;
 
@@ -39,6 +51,20 @@ impl Range {
     #[inline]
     fn clamp(self, other: Self) -> Self {
         Self { at: self.at.max(other.at), end: self.end.min(other.end) }
+    }
+
+    /// Whether it is a part of one entry of level `L`, but not all of it.
+    #[inline]
+    fn is_part_of_entry<L: Level>(self) -> bool {
+        // Its length, and what distinguishes its first byte from its last, are both below the entry's size. One
+        // test, since every walk makes it at every level.
+        ((self.end - self.at) | (self.at ^ (self.end - 1))) >> L::SHIFT == 0
+    }
+
+    /// Whether both ends are multiples of `size`, a power of two.
+    #[inline]
+    fn is_aligned(self, size: u64) -> bool {
+        (self.at | self.end) & (size - 1) == 0
     }
 
     /// Whether all of `other` is in it.

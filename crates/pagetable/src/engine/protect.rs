@@ -4,7 +4,6 @@ use super::survey::{SurveyRefusal, split, survey};
 use super::{Range, index, indexes, slot};
 use crate::format::{Bits, Entry, Format, LeafSize, Level, Table};
 use crate::{Gather, ProtectError, TableMemory, UnmapError};
-use vcm::Span;
 
 /// Gives all pages of `range` the attributes `bits`.
 pub(crate) fn protect<L: Level>(
@@ -15,12 +14,11 @@ pub(crate) fn protect<L: Level>(
     bits: Bits<L>,
     gather: &mut Gather,
 ) -> Result<(), ProtectError> {
-    let here = slot::<L>(range.at);
-    if !L::LAST && !range.covers(here) && range.end <= here.end {
+    if !L::LAST && range.is_part_of_entry::<L>() {
         let place = index::<L>(range.at);
         if let Entry::Table(child) = L::entry(memory.read(table.address, place).into()) {
             if !L::Format::allows(child.inherited, bits) {
-                return Err(ProtectError::MixedSecurity { at: here.at });
+                return Err(ProtectError::MixedSecurity { at: slot::<L>(range.at).at });
             }
             return protect(child, format, memory, range, bits, gather);
         }
@@ -35,9 +33,7 @@ pub(crate) fn protect<L: Level>(
         split(table, format, memory, &mut survey).map_err(UnmapError::Table)?;
     }
     rewrite(table, memory, range, bits);
-    if let Some(span) = Span::inclusive(at, end - 1) {
-        gather.add(span, survey.granule());
-    }
+    gather.add(Range { at, end }, survey.granule());
     Ok(())
 }
 

@@ -5,59 +5,66 @@ use super::walk::next_table;
 use super::{Range, index, indexes, size, slot};
 use crate::format::{Entry, Format, Level, Table};
 use crate::{Gather, TableChain, TableMemory, UnmapError, Word};
-use vcm::Span;
 
-/// Whether a table has a page left.
+/// Whether a table, or a range of it, is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Remains {
+pub(crate) enum Left {
     Something,
     Nothing,
 }
 
-/// Unmaps `range`. Tells whether the table is empty now, unless it is the root.
-#[inline]
+/// Unmaps `range`, and unlinks the tables that become empty.
 pub(crate) fn unmap<L: Level>(
     table: Table<L>,
     format: &L::Format,
     memory: &mut impl TableMemory<L::Word>,
     range: Range,
     gather: &mut Gather,
-) -> Result<Remains, UnmapError> {
-    let here = slot::<L>(range.at);
-    if !L::LAST && !range.covers(here) && range.end <= here.end {
-        // All of it goes below one entry: if that leads to a table, this is not yet the anchor.
-        let place = index::<L>(range.at);
-        if let Entry::Table(child) = L::entry(memory.read(table.address, place).into()) {
-            if unmap(child, format, memory, range, gather)? == Remains::Something {
-                return Ok(Remains::Something);
-            }
-            memory.write(table.address, place, L::Word::ZERO);
-            memory.publish(table.address, place..place + 1);
-            gather.tables_mut().push(child.address, L::Format::TABLE_BYTES, memory);
-            return Ok(remains(table, format, memory, place..place + 1));
-        }
+) -> Result<(), UnmapError> {
+    if clear_pages(table, format, memory, range, gather)? == Left::Nothing {
+        prune(table, format, memory, range, gather.tables_mut());
     }
-    if L::LEAF && (range.at | range.end) & (size::<L>() - 1) == 0 && all_single(memory, table, range) {
-        // The short way, for what most calls are: nothing to split, nothing below.
-        let first = index::<L>(range.at);
-        let words = first..first + ((range.end - range.at) >> L::SHIFT) as usize;
-        clear(memory, table, words.clone());
-        if let Some(span) = Span::inclusive(range.at, range.end - 1) {
-            gather.add(span, size::<L>());
-        }
-        return Ok(remains(table, format, memory, words));
-    }
-    unmap_at_anchor(table, format, memory, range, gather)
+    Ok(())
 }
 
-#[inline(never)]
-fn unmap_at_anchor<L: Level>(
+/// Clears the entries of all pages in `range`. Tells what is left in the lowest table that has all of it.
+fn clear_pages<L: Level>(
     table: Table<L>,
     format: &L::Format,
     memory: &mut impl TableMemory<L::Word>,
     range: Range,
     gather: &mut Gather,
-) -> Result<Remains, UnmapError> {
+) -> Result<Left, UnmapError> {
+    match below(table, memory, range) {
+        Some(child) => clear_pages(child, format, memory, range, gather),
+        None => clear_at_anchor(table, format, memory, range, gather),
+    }
+}
+
+/// The table that all of `range` is in, when `table` is not yet the anchor: when the range is part of one entry, and
+/// that leads to a table.
+#[inline]
+fn below<L: Level>(
+    table: Table<L>,
+    memory: &impl TableMemory<L::Word>,
+    range: Range,
+) -> Option<Table<L::Child>> {
+    if L::LAST || !range.is_part_of_entry::<L>() {
+        return None;
+    }
+    match L::entry(memory.read(table.address, index::<L>(range.at)).into()) {
+        Entry::Table(child) => Some(child),
+        Entry::Free | Entry::Leaf { .. } => None,
+    }
+}
+
+fn clear_at_anchor<L: Level>(
+    table: Table<L>,
+    format: &L::Format,
+    memory: &mut impl TableMemory<L::Word>,
+    range: Range,
+    gather: &mut Gather,
+) -> Result<Left, UnmapError> {
     let mut survey = survey(table, memory, range, &|_| true).map_err(|refusal| match refusal {
         SurveyRefusal::NotMapped { at } | SurveyRefusal::MixedSecurity { at } => UnmapError::NotMapped { at },
     })?;
@@ -65,14 +72,47 @@ fn unmap_at_anchor<L: Level>(
     if range.at != at || range.end != end {
         split(table, format, memory, &mut survey)?;
     }
-    let left = remove(table, memory, range, survey.nested(), gather.tables_mut());
-    if let Some(span) = Span::inclusive(at, end - 1) {
-        gather.add(span, survey.granule());
-    }
-    Ok(match left {
-        Remains::Something => Remains::Something,
-        Remains::Nothing => remains(table, format, memory, indexes::<L>(range)),
+    let removed = remove(table, memory, range, survey.nested(), gather.tables_mut());
+    gather.add(Range { at, end }, survey.granule());
+    Ok(match removed {
+        Left::Something => Left::Something,
+        Left::Nothing => left(table, format, memory, indexes::<L>(range)),
     })
+}
+
+/// Unlinks the lowest table on the way to `range`, which is empty now, and all above it that become empty. The root
+/// stays.
+pub(crate) fn prune<L: Level>(
+    table: Table<L>,
+    format: &L::Format,
+    memory: &mut impl TableMemory<L::Word>,
+    range: Range,
+    dead: &mut TableChain,
+) -> Left {
+    let Some(child) = below(table, memory, range) else {
+        return Left::Nothing;
+    };
+    if prune(child, format, memory, range, dead) == Left::Something {
+        return Left::Something;
+    }
+    let words = indexes::<L>(range);
+    clear(memory, table, words.clone());
+    dead.push(child.address, L::Format::TABLE_BYTES, memory);
+    left(table, format, memory, words)
+}
+
+/// What is left in a table of which `cleared` was cleared. The root counts as in use.
+fn left<L: Level>(
+    table: Table<L>,
+    format: &L::Format,
+    memory: &impl TableMemory<L::Word>,
+    cleared: core::ops::Range<usize>,
+) -> Left {
+    if L::DEPTH != format.start() && is_empty(memory, table, cleared) {
+        Left::Nothing
+    } else {
+        Left::Something
+    }
 }
 
 /// Clears all entries in `range`, which consists of whole pages, and unlinks the tables that become empty. Tells
@@ -83,14 +123,14 @@ fn remove<L: Level>(
     range: Range,
     nested: bool,
     dead: &mut TableChain,
-) -> Remains {
+) -> Left {
     let words = indexes::<L>(range);
     if L::LAST || !nested {
         clear(memory, table, words);
-        return Remains::Nothing;
+        return Left::Nothing;
     }
     let base = slot::<L>(range.at).at;
-    let mut left = Remains::Nothing;
+    let mut left = Left::Nothing;
     let (mut clear_from, mut next) = (words.start, words.start);
     while let Some(place) = next_table(memory, table, next..words.end) {
         next = place + 1;
@@ -103,13 +143,12 @@ fn remove<L: Level>(
             continue;
         }
         let below = range.clamp(slot);
-        if remove(child, memory, below, true, dead) == Remains::Nothing
-            && is_empty(child, memory, indexes::<L::Child>(below))
-        {
+        let cleared = indexes::<L::Child>(below);
+        if remove(child, memory, below, true, dead) == Left::Nothing && is_empty(memory, child, cleared) {
             dead.push(child.address, L::Format::TABLE_BYTES, memory);
             continue;
         }
-        left = Remains::Something;
+        left = Left::Something;
         clear(memory, table, clear_from..place);
         clear_from = next;
     }
@@ -117,21 +156,20 @@ fn remove<L: Level>(
     left
 }
 
-/// Whether all entries of `range` are pages of their own.
+/// Clears entries.
 #[inline]
-fn all_single<L: Level>(memory: &impl TableMemory<L::Word>, table: Table<L>, range: Range) -> bool {
-    let (mask, value) = L::LEAF_TEST;
-    if range.end - range.at == size::<L>() {
-        return memory.read(table.address, index::<L>(range.at)) & mask == value;
-    }
-    memory.first_unlike(table.address, indexes::<L>(range), mask, value).is_none()
-}
-
-#[inline]
-fn clear<L: Level>(memory: &mut impl TableMemory<L::Word>, table: Table<L>, words: core::ops::Range<usize>) {
+pub(super) fn clear<L: Level>(
+    memory: &mut impl TableMemory<L::Word>,
+    table: Table<L>,
+    words: core::ops::Range<usize>,
+) {
     match words.len() {
         0 => return,
         1 => memory.write(table.address, words.start, L::Word::ZERO),
+        // The same, for a length that the compiler sees.
+        count if count == L::GROUP => {
+            memory.fill(table.address, words.start, L::GROUP, L::Word::ZERO, L::Word::ZERO);
+        }
         count => memory.fill(table.address, words.start, count, L::Word::ZERO, L::Word::ZERO),
     }
     memory.publish(table.address, words);
@@ -152,42 +190,26 @@ fn bury<L: Level>(table: Table<L>, memory: &mut impl TableMemory<L::Word>, dead:
     dead.push(table.address, L::Format::TABLE_BYTES, memory);
 }
 
-/// Whether the table, whose entries in `cleared` are zero, is empty. The root is not asked: it stays.
-#[inline]
-fn remains<L: Level>(
-    table: Table<L>,
-    format: &L::Format,
+/// Whether all entries outside `cleared` are zero.
+pub(super) fn is_empty<L: Level>(
     memory: &impl TableMemory<L::Word>,
+    table: Table<L>,
     cleared: core::ops::Range<usize>,
-) -> Remains {
-    if L::DEPTH != format.start() && is_empty(table, memory, cleared) {
-        Remains::Nothing
-    } else {
-        Remains::Something
-    }
+) -> bool {
+    !is_used_beside(memory, table, cleared.clone())
+        && [0..cleared.start, cleared.end..L::ENTRIES]
+            .into_iter()
+            .all(|words| memory.first_unlike(table.address, words, L::Word::ONES, L::Word::ZERO).is_none())
 }
 
-/// Whether all entries outside `cleared` are zero. Those next to it are looked at first: mappings cluster.
+/// Whether an entry next to `words` is in use. Mappings cluster: mostly one is, and the table is not empty.
 #[inline]
-fn is_empty<L: Level>(
-    table: Table<L>,
+pub(super) fn is_used_beside<L: Level>(
     memory: &impl TableMemory<L::Word>,
-    cleared: core::ops::Range<usize>,
+    table: Table<L>,
+    words: core::ops::Range<usize>,
 ) -> bool {
     let used = |index: usize| memory.read(table.address, index) != L::Word::ZERO;
-    if cleared.start > 0 && used(cleared.start - 1) || cleared.end < L::ENTRIES && used(cleared.end) {
-        return false;
-    }
-    others_are_zero(memory, table, cleared)
-}
-
-#[inline(never)]
-fn others_are_zero<L: Level>(
-    memory: &impl TableMemory<L::Word>,
-    table: Table<L>,
-    cleared: core::ops::Range<usize>,
-) -> bool {
-    [0..cleared.start, cleared.end..L::ENTRIES]
-        .into_iter()
-        .all(|words| memory.first_unlike(table.address, words, L::Word::ONES, L::Word::ZERO).is_none())
+    // Above first: ranges are mostly unmapped in ascending order.
+    words.end < L::ENTRIES && used(words.end) || words.start > 0 && used(words.start - 1)
 }

@@ -7,10 +7,10 @@ use crate::{TableChain, TableMemory, Word};
 /// Pages to write: `len` bytes, contiguous in both spaces, with one set of attributes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<B> {
-    pub(super) at: u64,
-    pub(super) physical: u64,
-    pub(super) len: u64,
-    pub(super) bits: B,
+    pub(crate) at: u64,
+    pub(crate) physical: u64,
+    pub(crate) len: u64,
+    pub(crate) bits: B,
 }
 
 impl<B> Run<B> {

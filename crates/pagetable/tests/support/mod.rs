@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // Each test binary uses a part of it.
 
 pub mod model;
+pub mod short;
 pub mod walkers;
 
 use std::collections::BTreeMap;
