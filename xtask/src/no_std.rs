@@ -6,19 +6,19 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 const CRATES: [&str; 3] = ["vcm", "vcm-pagetable", "vcm-iommu"];
 
 /// Checks them; the error tells what went wrong.
 pub(crate) fn check() -> Result<(), String> {
+    let target = host().ok_or("rustc -vV does not name its host")?;
     let target_directory =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     let root = std::env::current_dir().map_err(|error| format!("no current directory: {error}"))?;
     let sysroot = root.join(target_directory).join("core-only");
-    link_sysroot(&sysroot)
+    link_sysroot(&sysroot, &target)
         .map_err(|error| format!("cannot make a sysroot in {}: {error}", sysroot.display()))?;
     let mut command = Command::new("cargo");
-    command.args(["check", "--quiet", "--target", TARGET]);
+    command.args(["check", "--quiet", "--target", &target]);
     for name in CRATES {
         command.args(["--package", name]);
     }
@@ -32,10 +32,17 @@ pub(crate) fn check() -> Result<(), String> {
     }
 }
 
-fn link_sysroot(sysroot: &Path) -> std::io::Result<()> {
+/// The target that rustc compiles for when it is not told.
+fn host() -> Option<String> {
+    let output = Command::new("rustc").arg("-vV").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
+}
+
+fn link_sysroot(sysroot: &Path, target: &str) -> std::io::Result<()> {
     let output = Command::new("rustc").args(["--print", "sysroot"]).output()?;
     let stock = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    let libraries = Path::new("lib/rustlib").join(TARGET).join("lib");
+    let libraries = Path::new("lib/rustlib").join(target).join("lib");
     let folder = sysroot.join(&libraries);
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
