@@ -276,7 +276,7 @@ fn transfer(input: &mut Input<'_>, graph: &mut Graph, soc: &mut Soc, made: &mut 
         None => 0x1000,
     };
     let to = Surface { address, layout: Layout::Linear { len: 256 } };
-    if soc.start(handle, &Transfer::Write { to, seed: 1 }).is_err() {
+    if soc.start(handle, &Transfer::Write { to, seed: 1 }, vcm::Privilege::User).is_err() {
         return;
     }
     loop {

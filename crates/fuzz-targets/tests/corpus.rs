@@ -1,9 +1,10 @@
 //! Replays what the fuzzers found, and many short random inputs, on every run of the tests.
 
 use std::path::Path;
+use vcm_fuzz_targets::Fed;
 
 /// Feeds every file of a target's corpus.
-fn replay(target: &str, feed: fn(&[u8])) {
+fn replay(target: &str, mut feed: impl FnMut(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let mut files = 0;
     for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
@@ -25,10 +26,16 @@ fn device_trees() {
 
 #[test]
 fn scenarios() {
-    replay("scenario", vcm_fuzz_targets::scenario);
+    let mut fed = Vec::new();
+    replay("scenario", |bytes| fed.push(vcm_fuzz_targets::scenario(bytes)));
     for name in vcm_cli::scenario::shipped_names() {
-        vcm_fuzz_targets::scenario(vcm_cli::scenario::shipped(name).unwrap().as_bytes());
+        fed.push(vcm_fuzz_targets::scenario(vcm_cli::scenario::shipped(name).unwrap().as_bytes()));
     }
+    // The proof that they reach what they are meant to test.
+    let count = |what: Fed| fed.iter().filter(|fed| **fed == what).count();
+    println!("{fed:?}");
+    assert!(count(Fed::Ran) > 10 && count(Fed::Refused) > 2, "{fed:?}");
+    assert!(count(Fed::NotRun) > 2 && count(Fed::TooMuch) > 0, "{fed:?}");
 }
 
 #[test]

@@ -78,6 +78,10 @@ impl<H: Hardware> Hardware for &Exclusive<H> {
         self.0.lock().walk(space, address)
     }
 
+    fn table_root(&self, space: SpaceHandle) -> Option<PhysicalAddress> {
+        self.0.lock().table_root(space)
+    }
+
     fn leaves(&self, space: SpaceHandle, span: Span) -> LeafCount {
         self.0.lock().leaves(space, span)
     }

@@ -5,7 +5,7 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use vcm::pool::Policy;
 use vcm::{
-    AllocationRequest, Answer, Attributes, DeviceHandle, DeviceRequest, Error, Extent, Fault, FaultAccess,
+    AllocationRequest, Answer, Attributes, DeviceHandle, DeviceRequest, Error, Fault, FaultAccess,
     FaultReason, FaultState, Format, Handled, Hardware, HardwareError, LeafCount, PageSizes, Part,
     PhysicalAddress, Quiesced, RETRY_LIMIT, RegionKind, RegionRequest, SIZE_1M, SIZE_4K, SIZE_64K, Segment,
     Segments, SpaceHandle, Span, TargetId, Teardown, Unfinished,
@@ -142,7 +142,7 @@ fn independent_regions_map_at_the_same_time() {
             scope.spawn(move || {
                 let memory = manager.allocate(target, &AllocationRequest::new("buffer", SIZE_1M)).unwrap();
                 let reservation = manager.reserve(region, SIZE_1M, Attributes::READ_WRITE).unwrap();
-                manager.back(reservation, memory, Extent::Whole).unwrap();
+                manager.back(reservation, memory).unwrap();
             });
         }
     });
@@ -167,11 +167,11 @@ fn racing_threads_lose_nothing() {
                     let region = regions[((thread * 7 + round * 5) % 3) as usize];
                     let reservation = manager.reserve(region, SIZE_64K, Attributes::READ_WRITE).unwrap();
                     if (thread + round) % 3 == 0 {
-                        manager.back(reservation, shared, Extent::Whole).unwrap();
+                        manager.back(reservation, shared).unwrap();
                         assert!(matches!(manager.free(shared), Err(Error::Mapped { .. })));
                     } else {
                         let own = manager.allocate(target, &AllocationRequest::new("own", SIZE_64K)).unwrap();
-                        manager.back(reservation, own, Extent::Whole).unwrap();
+                        manager.back(reservation, own).unwrap();
                         assert_eq!(manager.unback(reservation), Teardown::Done);
                         manager.free(own).unwrap();
                     }
@@ -236,7 +236,7 @@ fn a_hook_backs_the_reservation_and_retries() {
     assert_eq!(manager.handle_fault(&fault), (Answer::Terminate, Handled::ByNobody { warn: false }));
     manager.hook(DeviceHandle(0), move |_, manager: &Manager<Machine>| {
         let memory = manager.allocate(target, &AllocationRequest::new("demand", SIZE_64K)).unwrap();
-        manager.back(reservation, memory, Extent::Whole).unwrap();
+        manager.back(reservation, memory).unwrap();
         Answer::Retry
     });
     assert_eq!(manager.handle_fault(&fault), (Answer::Retry, Handled::ByHook));

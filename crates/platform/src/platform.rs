@@ -2,7 +2,7 @@
 
 use crate::{Transfer, TransferReport};
 use std::fmt;
-use vcm::{Answer, CpuAddress, DeviceHandle, Fault, Hardware, RegionKind, Span};
+use vcm::{Answer, CpuAddress, DeviceHandle, Fault, Hardware, Privilege, RegionKind, Span};
 
 /// A device that the graph can associate regions with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,11 +98,19 @@ pub trait Platform: Hardware {
     /// The CPU's addresses that its virtual memory manager lends to the graph.
     fn cpu_span(&self) -> Span;
 
-    /// Starts a transfer; events tell of its progress. A device does one transfer at a time.
+    /// Starts a transfer whose transactions are made as `privilege`; events tell of its progress. A device does one
+    /// transfer at a time.
+    ///
+    /// What a mapping keeps for [`Privilege::Supervisor`] faults for a user's transactions.
     ///
     /// # Errors
     /// When the device cannot do it, or is busy.
-    fn start(&mut self, device: DeviceHandle, transfer: &Transfer) -> Result<(), PlatformError>;
+    fn start(
+        &mut self,
+        device: DeviceHandle,
+        transfer: &Transfer,
+        privilege: Privilege,
+    ) -> Result<(), PlatformError>;
 
     /// Lets the machine go on until something happens. `None` when nothing is under way.
     ///

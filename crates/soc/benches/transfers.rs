@@ -41,7 +41,8 @@ fn main() {
             let before = soc.statistics().transactions;
             let start = Instant::now();
             let to = Surface { address: 0x1000_0000, layout };
-            soc.start(device.handle, &Transfer::Write { to, seed: 1 }).expect("started");
+            soc.start(device.handle, &Transfer::Write { to, seed: 1 }, vcm::Privilege::User)
+                .expect("started");
             let mut misses = 0;
             while let Some(event) = soc.next_event().expect("a sound machine") {
                 if let Event::Completed { report, .. } = event {

@@ -28,7 +28,7 @@
 //!
 //! // The decoder writes, and the CPU sees it.
 //! let to = Surface { address: 0x1000_0000, layout: Layout::Linear { len: 0x1000 } };
-//! soc.start(decoder.unwrap(), &Transfer::Write { to, seed: 1 })?;
+//! soc.start(decoder.unwrap(), &Transfer::Write { to, seed: 1 }, vcm::Privilege::User)?;
 //! while let Some(event) = soc.next_event()? {
 //!     if let Event::Completed { report, .. } = event {
 //!         assert_eq!(report.outcome, Outcome::Completed);

@@ -3,7 +3,7 @@
 
 use vcm::{
     Answer, Attributes, CpuAddress, DeviceHandle, Hardware, HardwareError, HardwareErrorKind, Part,
-    PhysicalAddress, RegionKind, Segment, Segments, SpaceHandle, Span, Unfinished,
+    PhysicalAddress, Privilege, RegionKind, Segment, Segments, SpaceHandle, Span, Unfinished,
 };
 use vcm_platform::topology::{Topology, shipped};
 use vcm_platform::{Event, Layout, Outcome, Platform, Rectangle, Surface, Transfer, pattern};
@@ -84,9 +84,9 @@ impl Run {
         missing: (u64, u64),
         transfer: &Transfer,
     ) {
-        if self.soc.start(device, transfer).is_err() {
+        if self.soc.start(device, transfer, Privilege::User).is_err() {
             self.repair();
-            self.soc.start(device, transfer).unwrap();
+            self.soc.start(device, transfer, Privilege::User).unwrap();
         }
         let mut waiting = None;
         let mut mapped = false;
@@ -173,9 +173,9 @@ fn scenario(n: u64) -> bool {
     run.soc.memory_returned(Segment { base: PhysicalAddress::new(memory), len: LEN + 0x1000 });
     // Nobody gets there any more: the oracle would tell.
     for handle in &masters {
-        if run.soc.start(*handle, &Transfer::Read { from: surface }).is_err() {
+        if run.soc.start(*handle, &Transfer::Read { from: surface }, Privilege::User).is_err() {
             run.repair();
-            run.soc.start(*handle, &Transfer::Read { from: surface }).unwrap();
+            run.soc.start(*handle, &Transfer::Read { from: surface }, Privilege::User).unwrap();
         }
         let mut waiting = None;
         loop {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use vcm::pool::Policy;
 use vcm::{
     AllocationRequest, Answer, Attributes, CpuAddress, DeviceId, DeviceRequest, Error, Fault, Graph,
-    Hardware, Part, RegionId, RegionKind, RegionRequest, Span, TargetId, Teardown,
+    Hardware, Part, Privilege, RegionId, RegionKind, RegionRequest, Span, TargetId, Teardown,
 };
 use vcm_platform::topology::{Topology, shipped};
 use vcm_platform::{Event, Layout, Outcome, Platform, Rectangle, Surface, Transfer, TransferReport, pattern};
@@ -56,9 +56,9 @@ impl World {
     /// Runs a transfer; faults go to the graph's hooks.
     fn run(&mut self, device: &str, transfer: &Transfer) -> TransferReport {
         let handle = self.soc.devices().iter().find(|found| found.name == device).unwrap().handle;
-        if self.soc.start(handle, transfer).is_err() {
+        if self.soc.start(handle, transfer, Privilege::User).is_err() {
             self.soc.repair();
-            self.soc.start(handle, transfer).unwrap();
+            self.soc.start(handle, transfer, Privilege::User).unwrap();
         }
         let mut asked = Vec::new();
         loop {
@@ -182,7 +182,7 @@ fn scenario(n: u64) {
     let region = world.region("shared", RegionKind::Translated);
     world.soc.fail_hardware_at(n);
     let repaired = |world: &mut World, error: Error| {
-        assert!(matches!(error, Error::Hardware { .. }), "{error}");
+        assert!(matches!(error, Error::Hardware { .. } | Error::Quarantined { .. }), "{error}");
         world.soc.repair();
         world.graph.reap(&mut world.soc);
         assert_eq!(world.graph.quarantined(), 0, "after {error}");
@@ -253,4 +253,25 @@ fn every_step_failing_in_turn() {
         scenario(n);
     }
     scenario(u64::MAX);
+}
+
+/// The root that the graph names is where a walk by hand finds the leaf.
+#[test]
+fn the_table_root_is_where_the_tables_begin() {
+    const LEN: u64 = 0x10_0000;
+    let mut world = World::new("msm8x60");
+    let region = world.region("codec", RegionKind::Translated);
+    let device = world.devices["vcodec_a_mm1"];
+    let link = world.graph.associate(region, device, Part::Whole, &mut world.soc).unwrap();
+    let request = AllocationRequest::new("frame", LEN);
+    let frame = world.graph.allocate(world.target, &request, &mut world.soc).unwrap();
+    let reservation = world.graph.reserve(region, LEN, Attributes::READ_WRITE).unwrap();
+    world.graph.back(reservation, frame, &mut world.soc).unwrap();
+    let root = world.graph.table_root(link, &world.soc).unwrap().unwrap();
+    let at = world.graph.device_address(reservation).unwrap().raw();
+    let mut entry = [0; 4];
+    world.soc.with_board(|board| board.bus().read(root.raw() + 4 * (at >> 20), &mut entry)).unwrap();
+    // A section: its descriptor holds the address of its memory in bits 31 to 20.
+    let memory = world.graph.allocation(frame).unwrap().blocks[0].base.raw();
+    assert_eq!(u64::from(u32::from_le_bytes(entry)) >> 20, memory >> 20);
 }

@@ -2,7 +2,7 @@
 
 mod machine;
 use machine::*;
-use vcm::{CpuAddress, Hardware, HardwareErrorKind, Part, PhysicalAddress, RegionKind};
+use vcm::{CpuAddress, Hardware, HardwareErrorKind, Part, PhysicalAddress, Privilege, RegionKind};
 use vcm_platform::topology::{Topology, shipped, shipped_names};
 use vcm_platform::{Outcome, Platform, Transfer};
 use vcm_soc::Soc;
@@ -165,11 +165,16 @@ fn more_contexts_than_banks_take_turns() {
         assert_eq!(bytes, made(0x1_0000));
     }
     // Two at once hold both banks; a third must wait for one of them.
-    soc.start(masters[0], &write(0x5000_0000, 0x1000)).unwrap();
-    soc.start(masters[1], &write(0x5000_0000, 0x1000)).unwrap();
-    let refused = soc.start(masters[2], &write(0x5000_0000, 0x1000)).unwrap_err();
+    soc.start(masters[0], &write(0x5000_0000, 0x1000), Privilege::User).unwrap();
+    soc.start(masters[1], &write(0x5000_0000, 0x1000), Privilege::User).unwrap();
+    let refused = soc.start(masters[2], &write(0x5000_0000, 0x1000), Privilege::User).unwrap_err();
     assert!(refused.to_string().contains("no free context bank"), "{refused}");
-    assert!(soc.start(masters[0], &write(0x5000_0000, 0x1000)).unwrap_err().why.contains("under way"));
+    assert!(
+        soc.start(masters[0], &write(0x5000_0000, 0x1000), Privilege::User)
+            .unwrap_err()
+            .why
+            .contains("under way")
+    );
     let events = events(&mut soc);
     assert_eq!(report(&events, masters[0]).outcome, Outcome::Completed);
     assert_eq!(report(&events, masters[1]).outcome, Outcome::Completed);

@@ -13,7 +13,7 @@ use vcm_soc::hardware::smmu::Invalidations;
 fn without_a_space_transactions_are_refused() {
     let mut soc = soc("two-banks");
     let capture = soc.devices()[0].handle;
-    soc.start(capture, &write(0x8000_0000, 64)).unwrap();
+    soc.start(capture, &write(0x8000_0000, 64), Privilege::User).unwrap();
     let events = events(&mut soc);
     let fault = fault(&events);
     assert_eq!(
@@ -29,7 +29,7 @@ fn a_fault_is_mended_and_the_transfer_goes_on() {
     let capture = soc.devices()[0].handle;
     let space = space(&mut soc, capture, Part::Whole);
     let fast = memory(&soc, "fast");
-    soc.start(capture, &write(0x10_0000, 0x3000)).unwrap();
+    soc.start(capture, &write(0x10_0000, 0x3000), Privilege::User).unwrap();
     let mut mended = 0;
     let mut completed = None;
     while let Some(event) = soc.next_event().unwrap() {
@@ -62,7 +62,7 @@ fn a_fault_that_is_terminated_ends_the_transfer() {
     let blocks = [segment(fast, 0x1000)];
     let read_only = Attributes::READ_WRITE.with_access(Rights::READ);
     soc.map(space, 0x10_0000, Segments::new(&blocks, 0, 0x1000), read_only).unwrap();
-    soc.start(capture, &write(0x10_0000, 0x1000)).unwrap();
+    soc.start(capture, &write(0x10_0000, 0x1000), Privilege::User).unwrap();
     let Some(Event::Fault { token, fault }) = soc.next_event().unwrap() else { panic!() };
     assert_eq!((fault.reason, fault.state), (FaultReason::Permission, FaultState::Stalled));
     // Unanswered, nothing can go on.
@@ -89,7 +89,7 @@ fn what_leads_to_no_memory_is_told_as_a_bus_fault() {
         } else {
             0x1000_0000
         };
-        soc.start(handle, &write(at, 64)).unwrap();
+        soc.start(handle, &write(at, 64), Privilege::User).unwrap();
         let events = events(&mut soc);
         let fault = fault(&events);
         assert_eq!((fault.reason, fault.address, fault.device), (FaultReason::Bus, at, handle));
@@ -109,8 +109,31 @@ fn supervisors_memory_is_not_a_users() {
         soc.map(space, window, Segments::new(&blocks, 0, 0x1000), attributes).unwrap();
     }
     soc.cpu_write(CpuAddress::new(window), &[1]).unwrap();
-    soc.start(dsp, &Transfer::Read { from: linear(window, 64) }).unwrap();
+    soc.start(dsp, &Transfer::Read { from: linear(window, 64) }, Privilege::User).unwrap();
     assert_eq!(fault(&events(&mut soc)).reason, FaultReason::Permission);
+    soc.start(dsp, &Transfer::Read { from: linear(window, 64) }, Privilege::Supervisor).unwrap();
+    assert_eq!(report(&events(&mut soc), dsp).outcome, Outcome::Completed);
+}
+
+/// Behind an SMMU as well, and one transfer's privilege is not the next one's.
+#[test]
+fn a_masters_transactions_are_made_as_the_transfer_says() {
+    let mut soc = soc("msm8x60");
+    let decoder = device(&soc, "vcodec_a_mm1");
+    let video = space(&mut soc, decoder, Part::Whole);
+    let main = soc.memories().last().unwrap().span.first();
+    let attributes = Attributes::READ_WRITE.with_privilege(Privilege::Supervisor);
+    soc.map(video, 0x1000_0000, Segments::new(&[segment(main, 0x1000)], 0, 0x1000), attributes).unwrap();
+    let read = Transfer::Read { from: linear(0x1000_0000, 64) };
+    for _ in 0..2 {
+        soc.start(decoder, &read, Privilege::User).unwrap();
+        let Some(Event::Fault { token, fault }) = soc.next_event().unwrap() else { panic!("no fault") };
+        assert_eq!(fault.reason, FaultReason::Permission);
+        soc.answer(token, Answer::Terminate);
+        assert_eq!(report(&events(&mut soc), decoder).outcome, Outcome::Aborted);
+        soc.start(decoder, &read, Privilege::Supervisor).unwrap();
+        assert_eq!(report(&events(&mut soc), decoder).outcome, Outcome::Completed);
+    }
 }
 
 #[test]
@@ -127,7 +150,7 @@ fn a_left_out_invalidation_is_an_error_of_the_run() {
         soc.set_invalidations(invalidations);
         let _ = soc.unmap(video, span(0x1000_0000, 0x1_0000)).unwrap();
         soc.memory_returned(segment(main, 0x1_0000));
-        soc.start(decoder, &write(0x1000_0000, 64)).unwrap();
+        soc.start(decoder, &write(0x1000_0000, 64), Privilege::User).unwrap();
         match soc.next_event() {
             Ok(Some(Event::Fault { .. })) => assert_eq!(invalidations, Invalidations::Obeyed),
             Err(error) => {
@@ -148,7 +171,7 @@ fn a_device_detached_in_the_middle_of_a_transfer_is_refused() {
     let space = space(&mut soc, capture, Part::Whole);
     let main = memory(&soc, "main");
     map(&mut soc, space, 0, main, 0x40_0000);
-    soc.start(capture, &write(0, 0x40_0000)).unwrap();
+    soc.start(capture, &write(0, 0x40_0000), Privilege::User).unwrap();
     assert!(matches!(soc.next_event().unwrap(), Some(Event::Progress { done: 0x10_0000, .. })));
     let _ = soc.detach(space, capture, Part::Whole).unwrap();
     let events = events(&mut soc);
@@ -161,7 +184,7 @@ fn a_stalled_device_can_be_detached() {
     let mut soc = soc("two-banks");
     let capture = soc.devices()[0].handle;
     let space = space(&mut soc, capture, Part::Whole);
-    soc.start(capture, &write(0, 64)).unwrap();
+    soc.start(capture, &write(0, 64), Privilege::User).unwrap();
     let Some(Event::Fault { token, .. }) = soc.next_event().unwrap() else { panic!() };
     let _ = soc.detach(space, capture, Part::Whole).unwrap();
     let events = events(&mut soc);

@@ -4,7 +4,7 @@ mod machine;
 use machine::*;
 use vcm::{
     Access as Rights, Answer, Attributes, CpuAddress, DeviceHandle, FaultReason, Hardware, HardwareErrorKind,
-    Part, PhysicalAddress, RegionKind, Segments, SpaceHandle, Span,
+    Part, PhysicalAddress, Privilege, RegionKind, Segments, SpaceHandle, Span,
 };
 use vcm_platform::{Event, Platform, Transfer};
 
@@ -27,7 +27,7 @@ fn two_spaces_serve_the_two_parts_of_a_split() {
     assert_eq!(bytes, made(0x1_0000));
     // The high part goes; the low one serves on.
     let _ = soc.detach(high, rotator, Part::High { split: 2 }).unwrap();
-    soc.start(rotator, &write(0x3fff_8000, 0x1_0000)).unwrap();
+    soc.start(rotator, &write(0x3fff_8000, 0x1_0000), Privilege::User).unwrap();
     let Some(Event::Fault { token, fault }) = soc.next_event().unwrap() else { panic!() };
     assert_eq!(fault.address, 0x4000_0000);
     soc.answer(token, Answer::Terminate);
@@ -59,7 +59,7 @@ fn one_space_serves_devices_behind_several_smmus() {
     let _ = soc.unmap(shared, span(0x1000_0000, 0x1_0000)).unwrap();
     soc.memory_returned(segment(main, 0x1_0000));
     for device in [first, second] {
-        soc.start(device, &write(0x1000_0000, 64)).unwrap();
+        soc.start(device, &write(0x1000_0000, 64), Privilege::User).unwrap();
         let Some(Event::Fault { token, fault }) = soc.next_event().unwrap() else { panic!() };
         assert_eq!(fault.reason, FaultReason::Translation);
         soc.answer(token, Answer::Terminate);
@@ -166,7 +166,7 @@ fn errors_of_the_graph_s_side_are_errors() {
     assert_eq!(soc.translate(dma, 5).unwrap(), PhysicalAddress::new(5));
     assert_eq!(soc.translate(nobody, 5).unwrap_err().kind, HardwareErrorKind::Unknown);
     assert_eq!(soc.attach(SpaceHandle(77), cpu, Part::Whole).unwrap_err().kind, HardwareErrorKind::Unknown);
-    assert!(soc.start(nobody, &write(0, 1)).is_err());
+    assert!(soc.start(nobody, &write(0, 1), Privilege::User).is_err());
     assert_eq!(soc.walk(SpaceHandle(77), 0), None);
     soc.destroy_space(SpaceHandle(77));
     // Supersections reach no more than 32 bits of physical address.
@@ -191,16 +191,16 @@ fn a_processor_forgets_what_is_unmapped_and_the_space_it_left() {
         map(&mut soc, first, 0x5000_0000, main, 0x2000);
         transfer(&mut soc, processor, &write(0x5000_0000, 0x2000));
         let _ = soc.unmap(first, span(0x5000_0000, 0x1000)).unwrap();
-        soc.start(processor, &write(0x5000_0000, 64)).unwrap();
+        soc.start(processor, &write(0x5000_0000, 64), Privilege::User).unwrap();
         assert_eq!(fault(&events(&mut soc)).reason, FaultReason::Translation, "{name}");
         transfer(&mut soc, processor, &write(0x5000_1000, 64));
         // Into another space, and out of any.
         let _ = soc.detach(first, processor, Part::Whole).unwrap();
         let second = space(&mut soc, processor, Part::Whole);
-        soc.start(processor, &write(0x5000_1000, 64)).unwrap();
+        soc.start(processor, &write(0x5000_1000, 64), Privilege::User).unwrap();
         assert_eq!(fault(&events(&mut soc)).reason, FaultReason::Translation, "{name}");
         let _ = soc.detach(second, processor, Part::Whole).unwrap();
-        soc.start(processor, &write(0x5000_1000, 64)).unwrap();
+        soc.start(processor, &write(0x5000_1000, 64), Privilege::User).unwrap();
         assert_eq!(fault(&events(&mut soc)).reason, FaultReason::NoContext, "{name}");
         assert_eq!(soc.translate(processor, 0x5000_1000).unwrap_err().kind, HardwareErrorKind::Unknown);
     }

@@ -4,14 +4,15 @@ use crate::args::{
     Command, GraphArguments, GraphFormat, MachineArguments, RunArguments, ScenariosArguments,
     TopologyArguments,
 };
+use crate::destination::{Destination, print};
 use crate::machine::{Simulated, machine_names, machines};
 use crate::output::{Style, dot, picture, report, summary, svg};
 use crate::problem::Problem;
 use crate::progress::Terminal;
 use crate::run::{Leaks, Run, run};
 use crate::scenario::{Scenario, shipped, shipped_names};
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Something did not hold.
@@ -46,7 +47,12 @@ fn machine(arguments: &MachineArguments, scenario: &Scenario) -> Result<Simulate
         (None, None) => Simulated::find(machine_names().next().unwrap_or_default())?,
     };
     for binding in &arguments.bind {
-        machine.bindings.bind(binding)?;
+        let role = machine.bindings.bind(binding)?;
+        let roles = scenario.roles();
+        if !roles.contains(role) {
+            let what = format!("--bind {binding}: {} has no role \"{role}\"", scenario.name);
+            return Err(Problem::new(what).with_known(role, roles));
+        }
     }
     Ok(machine)
 }
@@ -54,6 +60,15 @@ fn machine(arguments: &MachineArguments, scenario: &Scenario) -> Result<Simulate
 fn run_command(arguments: &RunArguments) -> Result<ExitCode, Problem> {
     let scenario = Scenario::open(&arguments.scenario)?;
     let machine = machine(&arguments.machine, &scenario)?;
+    // Before the run: nobody wants to wait for a result that has no place to go.
+    if let (Some(json), Some(report)) = (&arguments.json, &arguments.report)
+        && json == report
+    {
+        let path = json.display();
+        return Err(Problem::new(format!("--json {path} --report {path}: two outputs need two places")));
+    }
+    let open = |path: &Option<PathBuf>| path.as_deref().map(|path| Destination::open(Some(path))).transpose();
+    let (json, html) = (open(&arguments.json)?, open(&arguments.report)?);
     let mut progress = Terminal::new();
     let run = run(&scenario, &machine, arguments.seed, &mut progress)?;
     progress.clear();
@@ -62,7 +77,7 @@ fn run_command(arguments: &RunArguments) -> Result<ExitCode, Problem> {
     for warning in warnings {
         eprintln!("warning: {}", crate::output::printable(warning));
     }
-    let to_stdout = arguments.json.as_deref() == Some(Path::new("-"));
+    let to_stdout = [&json, &html].into_iter().any(|output| matches!(output, Some(Destination::Standard)));
     if arguments.quiet {
         for check in run.record.failed() {
             eprintln!("FAIL {}: {}", check.name, check.detail);
@@ -75,12 +90,11 @@ fn run_command(arguments: &RunArguments) -> Result<ExitCode, Problem> {
     } else {
         print(&summary(&run, style(std::io::stdout().is_terminal())))?;
     }
-    if let Some(path) = &arguments.json {
-        let json = run.record.to_json().map_err(|error| Problem::new(format!("JSON: {error}")))?;
-        write(Some(path), &json)?;
+    if let Some(json) = json {
+        json.write(&run.record.to_json().map_err(|error| Problem::new(format!("JSON: {error}")))?)?;
     }
-    if let Some(path) = &arguments.report {
-        write(Some(path), &report(&run))?;
+    if let Some(html) = html {
+        html.write(&report(&run))?;
     }
     Ok(exit(&run))
 }
@@ -98,15 +112,22 @@ fn style(terminal: bool) -> Style {
 fn graph(arguments: &GraphArguments) -> Result<ExitCode, Problem> {
     let scenario = Scenario::open(&arguments.scenario)?;
     let machine = machine(&arguments.machine, &scenario)?;
+    if scenario.only_measures() {
+        return Err(Problem::new(format!(
+            "scenario {} only measures: there is no graph to draw",
+            scenario.name
+        )));
+    }
     // What is measured has no picture.
     let scenario = Scenario { measure: None, ..scenario };
+    let output = Destination::open(arguments.output.as_deref())?;
     let run = run(&scenario, &machine, None, &mut Terminal::new())?;
     let text = match arguments.format {
         GraphFormat::Svg => svg(&run.fullest),
         GraphFormat::Dot => dot(&run.fullest),
         GraphFormat::Text => picture(&run.fullest),
     };
-    write(arguments.output.as_deref(), &text)?;
+    output.write(&text)?;
     for check in run.record.failed() {
         eprintln!("FAIL {}: {}", check.name, check.detail);
     }
@@ -119,7 +140,8 @@ fn topology(arguments: &TopologyArguments) -> Result<ExitCode, Problem> {
         None => print(&machine.topology().to_string())?,
         Some(path) => {
             let json = serde_json::to_string_pretty(machine.topology());
-            write(Some(path), &(json.map_err(|error| Problem::new(format!("JSON: {error}")))? + "\n"))?;
+            let json = json.map_err(|error| Problem::new(format!("JSON: {error}")))?;
+            Destination::open(Some(path))?.write(&(json + "\n"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -158,24 +180,4 @@ fn list_scenarios(arguments: &ScenariosArguments) -> Result<ExitCode, Problem> {
     }
     print(&text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes to standard output. A reader that has gone away is not a mistake.
-fn print(text: &str) -> Result<(), Problem> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Problem::new(format!("standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes to a file, or to standard output for none and for `-`.
-fn write(path: Option<&Path>, text: &str) -> Result<(), Problem> {
-    match path {
-        Some(path) if path != Path::new("-") => {
-            std::fs::write(path, text).map_err(|error| Problem::new(format!("{}: {error}", path.display())))
-        }
-        _ => print(text),
-    }
 }

@@ -26,6 +26,7 @@
 
 pub mod args;
 pub mod commands;
+mod destination;
 pub mod machine;
 pub mod output;
 pub mod problem;

@@ -16,6 +16,13 @@ pub struct Place {
     pub key: String,
 }
 
+impl Place {
+    /// File and line, for a text that says the rest.
+    pub fn line(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)?;

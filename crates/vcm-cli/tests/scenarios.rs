@@ -48,6 +48,7 @@ scenarios! {
     context_switch "context-switch"
     split "split"
     faults "faults"
+    permissions "permissions"
     block_sizes "block-sizes"
     alias "alias"
     virtual_machine "virtual-machine"

@@ -1,18 +1,19 @@
 //! The link of a region with a device: made, activated, and taken down again.
 
 use crate::allocation::Allocation;
-use crate::backing::unmap;
 use crate::device::{Device, DeviceRequest, Hook};
 use crate::error::{Error, Holder};
 use crate::fault::Retries;
 use crate::hardware::{Format, Hardware, HardwareError, HardwareErrorKind, Part, SpaceHandle};
 use crate::id::{AllocationId, AssociationId, DeviceId, RegionId};
-use crate::range::{RangeKey, Ranges};
-use crate::region::{Occupant, Region, Space};
-use crate::reservation::{Backing, Ownership};
+use crate::lookup::Lookup;
+use crate::region::Region;
+use crate::reservation::Ownership;
+use crate::space::{leave_space, space_for};
 use crate::storage::{Arena, List};
 use crate::teardown::Teardown;
-use crate::{RegionKind, Span};
+use crate::window::{keep_out, remove_window};
+use crate::{Label, RegionKind, Span};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Activation {
@@ -43,29 +44,6 @@ pub struct Devices {
     pub(crate) associations: Arena<Association>,
 }
 
-/// Finds a part by its identifier, for as long as a visit lasts: a composition with locks takes and gives back the
-/// part's lock around it.
-pub trait Lookup<Id, Part> {
-    /// Calls `visit` with the part, if it exists.
-    fn visit(&mut self, id: Id, visit: &mut dyn FnMut(&mut Part));
-}
-
-impl Lookup<AllocationId, Allocation> for Arena<Allocation> {
-    fn visit(&mut self, id: AllocationId, visit: &mut dyn FnMut(&mut Allocation)) {
-        if let Some(allocation) = self.get_mut(id.0) {
-            visit(allocation);
-        }
-    }
-}
-
-impl Lookup<RegionId, Region> for Arena<Region> {
-    fn visit(&mut self, id: RegionId, visit: &mut dyn FnMut(&mut Region)) {
-        if let Some(region) = self.get_mut(id.0) {
-            visit(region);
-        }
-    }
-}
-
 impl Devices {
     pub(crate) fn device(&self, id: DeviceId) -> Result<&Device, Error> {
         self.devices.get(id.0).ok_or(Error::UnknownDevice(id))
@@ -89,6 +67,44 @@ impl Devices {
             hook: Hook::None,
             retries: Retries::default(),
         })?))
+    }
+
+    /// As [`Graph::remove_device`](crate::Graph::remove_device).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove_device(&mut self, device: DeviceId) -> Result<(), Error> {
+        match self.device(device)?.associations.first() {
+            Some(association) => Err(Error::DeviceInUse { device, association: *association }),
+            None => {
+                self.devices.remove(device.0);
+                Ok(())
+            }
+        }
+    }
+
+    /// The kind of regions that a device takes.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDevice`].
+    pub fn kind_of(&self, device: DeviceId) -> Result<RegionKind, Error> {
+        Ok(self.device(device)?.kind)
+    }
+
+    /// The part of its device's addresses that an association serves.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAssociation`].
+    pub fn part_of(&self, id: AssociationId) -> Result<Part, Error> {
+        Ok(self.association(id)?.part)
+    }
+
+    /// Whether an association is active.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAssociation`].
+    pub fn is_active(&self, id: AssociationId) -> Result<bool, Error> {
+        Ok(matches!(self.association(id)?.activation, Activation::Active(_)))
     }
 
     /// The region that an association links.
@@ -403,175 +419,7 @@ fn detach(
     match hardware.detach(space, device.handle, association.part) {
         Ok(receipt) if receipt.space() == space && receipt.span().covers(association.window) => Ok(()),
         // A receipt for something else proves nothing.
-        Ok(_) => Err(HardwareError { kind: HardwareErrorKind::HalfDone, at: "receipt" }),
+        Ok(_) => Err(HardwareError { kind: HardwareErrorKind::HalfDone, at: Label::new("receipt") }),
         Err(unfinished) => Err(unfinished.error),
     }
-}
-
-/// One association less translates through the space; the last one takes it with it.
-fn leave_space(region: &mut Region, space: Option<SpaceHandle>, hardware: &mut dyn Hardware) {
-    let Some(handle) = space else { return };
-    let Some(index) = region.spaces.iter().position(|space| space.handle == handle) else { return };
-    region.spaces[index].users -= 1;
-    if region.spaces[index].users == 0 {
-        region.spaces.remove(index);
-        hardware.destroy_space(handle);
-    }
-}
-
-/// A window that was taken out of the region, or of one of its bounds.
-#[derive(Clone, Copy)]
-enum Window {
-    Region(RangeKey),
-    Bound(crate::storage::Key<crate::bound::Bound>, RangeKey),
-}
-
-fn remove_window(region: &mut Region, window: Window) {
-    match window {
-        Window::Region(range) => {
-            region.ranges.remove(range);
-        }
-        Window::Bound(bound, range) => {
-            if let Some(bound) = region.bounds.get_mut(bound) {
-                bound.ranges.remove(range);
-            }
-        }
-    }
-}
-
-/// Takes a device's reserved windows out of the region's addresses; they stay out for the region's life.
-fn keep_out(region: &mut Region, device: DeviceId, reserved: &[Span]) -> Result<List<Window>, Error> {
-    let mut kept = List::new();
-    for asked in reserved {
-        // Reservations are whole pages: a window keeps every page out that it touches.
-        let page = crate::region::PAGE;
-        let first = asked.first() & !(page - 1);
-        let last = asked.last() | (page - 1);
-        let Some(window) =
-            Span::inclusive(first, last).and_then(|touched| touched.intersection(region.usable))
-        else {
-            continue;
-        };
-        if let Err(error) = keep_window_out(region, device, window, &mut kept) {
-            for window in &kept {
-                remove_window(region, *window);
-            }
-            return Err(error);
-        }
-    }
-    Ok(kept)
-}
-
-fn keep_window_out(
-    region: &mut Region,
-    device: DeviceId,
-    window: Span,
-    kept: &mut List<Window>,
-) -> Result<(), Error> {
-    if let Some(key) = region.reservations_in(window).next() {
-        return Err(Error::InReservedWindow { reservation: region.reservation_id(key), device, window });
-    }
-    occupy_gaps(&mut region.ranges, window, kept, Window::Region)?;
-    // A bound hands out its addresses itself.
-    for (key, bound) in region.bounds.iter_mut() {
-        if let Some(part) = bound.span.intersection(window) {
-            occupy_gaps(&mut bound.ranges, part, kept, |range| Window::Bound(key, range))?;
-        }
-    }
-    Ok(())
-}
-
-/// Occupies what is free of `window`.
-fn occupy_gaps(
-    ranges: &mut Ranges<Occupant>,
-    window: Span,
-    kept: &mut List<Window>,
-    wrap: impl Fn(RangeKey) -> Window,
-) -> Result<(), Error> {
-    let mut at = window.first();
-    while let Some(rest) = Span::inclusive(at, window.last()) {
-        let next = ranges.overlapping(rest).next().map(|(_, span, _)| span);
-        let gap = match next {
-            None => Some(rest),
-            Some(span) => span.first().checked_sub(1).and_then(|end| Span::inclusive(at, end)),
-        };
-        if let Some(gap) = gap {
-            kept.reserve(1)?;
-            let place = ranges.place_at(gap, Occupant::ReservedWindow);
-            kept.push_reserved(wrap(place.map_err(|_| crate::OutOfMemory)?));
-        }
-        match next.and_then(|span| span.last().checked_add(1)) {
-            Some(after) => at = after,
-            None => return Ok(()),
-        }
-    }
-    Ok(())
-}
-
-/// The region's space of this format, made and filled where there is none yet.
-fn space_for(
-    region: &mut Region,
-    format: Format,
-    allocations: &mut dyn Lookup<AllocationId, Allocation>,
-    hardware: &mut dyn Hardware,
-) -> Result<Option<SpaceHandle>, Error> {
-    if region.kind == RegionKind::OneToOne {
-        return Ok(None);
-    }
-    if let Some(space) = region.spaces.iter_mut().find(|space| space.format.id == format.id) {
-        space.users += 1;
-        return Ok(Some(space.handle));
-    }
-    region.spaces.reserve(1)?;
-    let refused = |error| Error::Hardware { doing: "associating", error };
-    let handle = hardware.create_space(region.kind, format, region.usable).map_err(refused)?;
-    if let Err(error) = fill(region, handle, allocations, hardware) {
-        // Nobody is attached: whatever was mapped goes with the space.
-        hardware.destroy_space(handle);
-        return Err(refused(error));
-    }
-    region.spaces.push_reserved(Space { format, handle, users: 1 });
-    Ok(Some(handle))
-}
-
-/// Maps in a new space all that is backed.
-fn fill(
-    region: &Region,
-    space: SpaceHandle,
-    allocations: &mut dyn Lookup<AllocationId, Allocation>,
-    hardware: &mut dyn Hardware,
-) -> Result<(), HardwareError> {
-    for (_, reservation) in region.reservations.iter() {
-        let Backing::Mapped(link) = reservation.backing else { continue };
-        let mut mapped = Ok(());
-        allocations.visit(link.allocation, &mut |allocation| {
-            let segments = allocation.segments(link.offset, reservation.len as u64);
-            mapped = hardware.map(space, link.span.first(), segments, reservation.attributes);
-        });
-        mapped?;
-    }
-    Ok(())
-}
-
-/// Retries the unmapping of a region's reservations in quarantine; counts those that are out of it now.
-pub fn reap_ranges(
-    region: &mut Region,
-    allocations: &mut dyn Lookup<AllocationId, Allocation>,
-    hardware: &mut dyn Hardware,
-) -> usize {
-    let mut reaped = 0;
-    for slot in 0..region.reservations.slots() {
-        let Some(key) = region.reservations.key_at(slot) else { continue };
-        let Some(Backing::Quarantined(link)) = region.reservations.get(key).map(|found| found.backing) else {
-            continue;
-        };
-        let quiet = region.spaces.iter().all(|space| unmap(hardware, space.handle, link.span).is_ok());
-        if quiet {
-            allocations.visit(link.allocation, &mut |allocation| {
-                crate::backing::release(region, key, allocation, link.mapper);
-                reaped += 1;
-            });
-        }
-    }
-    reaped
 }

@@ -8,7 +8,7 @@ use crate::region::{Occupant, Region};
 use crate::reservation::{Backing, Choice, Link, Ownership, Place, Reservation};
 use crate::storage::Key;
 use crate::teardown::Teardown;
-use crate::{RegionKind, SpaceHandle, Span};
+use crate::{Label, RegionKind, SpaceHandle, Span};
 
 /// Which bytes of an allocation a reservation is backed with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -217,7 +217,7 @@ pub(crate) fn unmap(
     match hardware.unmap(space, span) {
         Ok(receipt) if receipt.space() == space && receipt.span() == span => Ok(()),
         // A receipt for something else proves nothing.
-        Ok(_) => Err(HardwareError { kind: HardwareErrorKind::HalfDone, at: "receipt" }),
+        Ok(_) => Err(HardwareError { kind: HardwareErrorKind::HalfDone, at: Label::new("receipt") }),
         Err(unfinished) => Err(unfinished.error),
     }
 }

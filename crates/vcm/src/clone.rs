@@ -1,10 +1,10 @@
 //! The deep copy of a region.
 
 use crate::allocation::{Allocation, Mapper, MapperState};
-use crate::association::Lookup;
 use crate::bound::Bound;
 use crate::error::Error;
 use crate::id::{AllocationId, RegionId};
+use crate::lookup::Lookup;
 use crate::region::Region;
 use crate::reservation::{Backing, Choice, Link, Ownership, Place, Reservation};
 use crate::storage::{Key, List};

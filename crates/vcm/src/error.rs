@@ -331,6 +331,14 @@ pub enum Error {
         /// The sizes that were allowed.
         sizes: crate::PageSizes,
     },
+    /// The blocks of a fixed policy are more than the memory holds.
+    #[error("the blocks of the policy, {wanted} bytes, do not fit into {memory}")]
+    PolicyTooLarge {
+        /// The pool's memory.
+        memory: Span,
+        /// What the blocks and the contiguous range take, in bytes.
+        wanted: u128,
+    },
     /// The physical range belongs to a pool or to another allocation already.
     #[error("the physical range {asked} is held by {holder}")]
     MemoryHeld {
@@ -424,7 +432,8 @@ impl Error {
             | Self::NotContiguous { .. }
             | Self::AddressMismatch { .. }
             | Self::KindMismatch { .. }
-            | Self::BadBlocks { .. } => errno::EINVAL,
+            | Self::BadBlocks { .. }
+            | Self::PolicyTooLarge { .. } => errno::EINVAL,
             Self::OutsideRegion { .. } | Self::NotTranslatable { .. } => errno::ERANGE,
             Self::NoSpace { .. } => errno::ENOSPC,
             Self::Occupied { .. }
@@ -454,7 +463,7 @@ const fn hardware_errno(kind: HardwareErrorKind) -> i32 {
         HardwareErrorKind::NotSupported => errno::EOPNOTSUPP,
         HardwareErrorKind::Unresponsive | HardwareErrorKind::HalfDone => errno::EIO,
         HardwareErrorKind::Address => errno::ERANGE,
-        HardwareErrorKind::Attributes => errno::EINVAL,
+        HardwareErrorKind::Attributes | HardwareErrorKind::MixedSecurity => errno::EINVAL,
         HardwareErrorKind::Occupied => errno::EEXIST,
         HardwareErrorKind::Unknown => errno::ENODEV,
     }

@@ -5,7 +5,7 @@
 //! that tears down answers with a [`Quiesced`] receipt or with [`Unfinished`]; it cannot refuse.
 
 use crate::block::{Segment, Segments};
-use crate::{Attributes, PageSizes, PhysicalAddress, RegionKind, Span};
+use crate::{Attributes, Label, PageSizes, PhysicalAddress, RegionKind, Span};
 use core::fmt;
 
 /// The machine's own number for a device (or for one context of it).
@@ -77,7 +77,7 @@ pub struct HardwareError {
     /// What went wrong.
     pub kind: HardwareErrorKind,
     /// Which part of the machine says so, for people: "smmu vcodec_a", "page table".
-    pub at: &'static str,
+    pub at: Label,
 }
 
 /// What went wrong in the hardware layer.
@@ -96,6 +96,9 @@ pub enum HardwareErrorKind {
     Address,
     /// The attributes cannot be expressed by the hardware; they are refused, never dropped.
     Attributes,
+    /// Secure memory next to non-secure memory, where one bit of the tables says it for a whole range: 1 MiB with the
+    /// `ARMv7` short descriptor. Reservations aligned to that range keep them apart.
+    MixedSecurity,
     /// Something is mapped there already that the graph does not know of.
     Occupied,
     /// The device or space is not known to the machine.
@@ -114,6 +117,7 @@ impl HardwareErrorKind {
             Self::Unresponsive => "the hardware does not answer",
             Self::Address => "an address that the hardware cannot translate",
             Self::Attributes => "attributes that the hardware cannot express",
+            Self::MixedSecurity => "secure next to non-secure memory, which needs ranges of its own",
             Self::Occupied => "the hardware has something mapped there already",
             Self::Unknown => "unknown to the machine",
             Self::HalfDone => "the hardware stopped half-way",
@@ -270,6 +274,12 @@ pub trait Hardware {
     /// # Errors
     /// `NotSupported` when the hardware cannot tell, `Address` when nothing is mapped there.
     fn translate(&mut self, device: DeviceHandle, address: u64) -> Result<PhysicalAddress, HardwareError>;
+
+    /// Where the tables of `space` begin, in physical memory. `None` when it has none, or none that others may know.
+    fn table_root(&self, space: SpaceHandle) -> Option<PhysicalAddress> {
+        let _ = space;
+        None
+    }
 
     /// Walks the tables of `space` in software: where `address` leads, if anywhere.
     fn walk(&self, space: SpaceHandle, address: u64) -> Option<PhysicalAddress>;

@@ -15,13 +15,17 @@ impl Label {
     pub const CAPACITY: usize = 31;
 
     /// `text`, cut after the last whole character that fits.
-    pub fn new(text: &str) -> Self {
-        let mut len = text.len().min(Self::CAPACITY);
+    pub const fn new(text: &str) -> Self {
+        let mut len = if text.len() < Self::CAPACITY { text.len() } else { Self::CAPACITY };
         while !text.is_char_boundary(len) {
             len -= 1;
         }
         let mut bytes = [0; Self::CAPACITY];
-        bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
+        let mut index = 0;
+        while index < len {
+            bytes[index] = text.as_bytes()[index];
+            index += 1;
+        }
         Self { bytes, len: len as u8 }
     }
 

@@ -89,7 +89,7 @@
 //! | `vcm_get_res` | [`Graph::reservation_at`] |
 //! | `vcm_translate` | [`Graph::address_in`] |
 //! | `vcm_get_phys_num_res`, `vcm_get_next_phys_res` | [`Graph::mappers`], [`Graph::who_maps`] |
-//! | `vcm_get_pgtbl_pa` | not offered: a page table belongs to the hardware layer. [`Graph::translate`] walks it |
+//! | `vcm_get_pgtbl_pa` | [`Graph::table_root`] |
 //! | `vcm_get_cont_memtype_pa`, `vcm_get_cont_memtype_len` | [`Graph::pools`]: [`PoolInfo::memory`] |
 //! | `vcm_dev_addr_to_phys_addr` | [`Graph::translate`]: the graph's word, the tables' and the hardware's |
 //! | `vcm_hook` | [`Graph::hook`], [`Graph::unhook`]; the answer is an [`Answer`], not a number |
@@ -101,7 +101,7 @@
 //!
 //! | errno | errors |
 //! |---|---|
-//! | `EINVAL` | [`Error::UnknownRegion`] and its like, [`Error::NotBacked`], [`Error::NoAddressYet`], [`Error::BadLength`], [`Error::BadAlignment`], [`Error::LengthMismatch`], [`Error::NotCoherent`], [`Error::NotContiguous`], [`Error::AddressMismatch`], [`Error::KindMismatch`], [`Error::BadBlocks`]; attributes the hardware cannot express |
+//! | `EINVAL` | [`Error::UnknownRegion`] and its like, [`Error::NotBacked`], [`Error::NoAddressYet`], [`Error::BadLength`], [`Error::BadAlignment`], [`Error::LengthMismatch`], [`Error::NotCoherent`], [`Error::NotContiguous`], [`Error::AddressMismatch`], [`Error::KindMismatch`], [`Error::BadBlocks`], [`Error::PolicyTooLarge`]; attributes the hardware cannot express |
 //! | `EBUSY` | [`Error::Occupied`], [`Error::RegionInUse`], [`Error::BoundInUse`], [`Error::Backed`], [`Error::Mapped`], [`Error::Conflict`], [`Error::InReservedWindow`], [`Error::Active`], [`Error::DeviceBusy`], [`Error::DeviceInUse`], [`Error::MemoryHeld`], [`Error::PoolInUse`] |
 //! | `EEXIST` | [`Error::AlreadyAssociated`]; something mapped in the hardware that the graph does not know of |
 //! | `ERANGE` | [`Error::OutsideRegion`], [`Error::NotTranslatable`]; an address that the hardware cannot translate |
@@ -134,14 +134,17 @@ mod hardware;
 mod id;
 mod kind;
 mod label;
+mod lookup;
 mod page_sizes;
 mod region;
 mod reservation;
+mod space;
 mod span;
 mod storage;
 mod target;
 mod teardown;
 mod untranslated;
+mod window;
 
 pub mod parts;
 pub mod pool;

@@ -13,7 +13,9 @@
 //! The operations are those of the graph; their documentation is there.
 
 pub use crate::allocation::Allocation;
-pub use crate::association::{Devices, Lookup, reap_ranges};
+pub use crate::association::Devices;
 pub use crate::backing::unback;
+pub use crate::lookup::Lookup;
 pub use crate::region::Region;
+pub use crate::space::reap_ranges;
 pub use crate::target::Targets;

@@ -82,6 +82,9 @@ impl Targets {
         self.must_not_hold(memory)?;
         let pool = Pool::new(memory, policy).map_err(|error| match error {
             PoolError::OutOfMemory(error) => Error::OutOfMemory(error),
+            PoolError::DoesNotFit { counts, memory } => {
+                Error::PolicyTooLarge { memory, wanted: counts.bytes() }
+            }
             _ => Error::BadLength { start: memory.first(), len: memory.len(), page: SIZE_4K },
         })?;
         Ok(PoolId(self.pools.insert(PoolEntry { label: label.into(), pool })?))

@@ -5,7 +5,7 @@ use crate::hardware::{
     DeviceHandle, Format, Hardware, HardwareError, HardwareErrorKind, LeafCount, Part, Quiesced, SpaceHandle,
     Unfinished,
 };
-use crate::{Attributes, PageSizes, PhysicalAddress, RegionKind, Span};
+use crate::{Attributes, Label, PageSizes, PhysicalAddress, RegionKind, Span};
 
 /// The [`Hardware`] of a machine without any IOMMU: devices emit physical addresses, and regions are one-to-one.
 ///
@@ -15,7 +15,7 @@ use crate::{Attributes, PageSizes, PhysicalAddress, RegionKind, Span};
 pub struct Untranslated;
 
 const NOT_SUPPORTED: HardwareError =
-    HardwareError { kind: HardwareErrorKind::NotSupported, at: "a machine without translation" };
+    HardwareError { kind: HardwareErrorKind::NotSupported, at: Label::new("no translation") };
 
 impl Hardware for Untranslated {
     fn format(&self, _: DeviceHandle, part: Part) -> Result<Format, HardwareError> {

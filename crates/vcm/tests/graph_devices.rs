@@ -61,7 +61,7 @@ fn a_region_has_to_be_translatable_whole() {
     assert!(world.graph.associate(region, device, Part::Whole, &mut world.machine).is_ok());
     let gone = Error::Hardware {
         doing: "associating",
-        error: vcm::HardwareError { kind: HardwareErrorKind::NotSupported, at: "fake machine" },
+        error: vcm::HardwareError { kind: HardwareErrorKind::NotSupported, at: "fake machine".into() },
     };
     let (gpu, low) = (world.devices.gpu, Part::Low { split: 1 });
     let error = world.graph.associate(region, gpu, low, &mut world.machine).unwrap_err();

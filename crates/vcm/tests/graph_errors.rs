@@ -25,7 +25,7 @@ fn table() -> Vec<(Error, i32, Vec<String>)> {
     let window = span(0, 0x9000);
     let wanted = RW.with_memory_type(MemoryType::Normal(CachePolicy::WriteThrough));
     let page_sizes = PageSizes::ARM_SHORT;
-    let hardware = |kind| HardwareError { kind, at: "smmu vcodec_a" };
+    let hardware = |kind| HardwareError { kind, at: "smmu vcodec_a".into() };
 
     let mut rows = Vec::new();
     let mut row = |error: Error, number: i32, words: &[&dyn ToString]| {
@@ -91,6 +91,8 @@ fn table() -> Vec<(Error, i32, Vec<String>)> {
     row(no_memory, errno::ENOMEM, &[&target, &"16M", &"12K", &"4K"]);
     let blocks = Error::BadBlocks { len: 12 << 10, sizes: page_sizes };
     row(blocks, errno::EINVAL, &[&"12K", &page_sizes]);
+    let memory = asked;
+    row(Error::PolicyTooLarge { memory, wanted: 1 << 40 }, errno::EINVAL, &[&memory, &(1_u64 << 40)]);
     let held = Error::MemoryHeld { asked, holder: Holder::Allocation(allocation) };
     row(held, errno::EBUSY, &[&asked, &allocation]);
     row(Error::PoolInUse { pool, targets: 17, allocated: 64 << 10 }, errno::EBUSY, &[&pool, &17, &"64K"]);
@@ -166,7 +168,7 @@ fn what_the_hardware_said_decides_its_number() {
     ];
     let mut messages = BTreeSet::new();
     for (kind, number) in table {
-        let error = Error::Hardware { doing: "backing", error: HardwareError { kind, at: "here" } };
+        let error = Error::Hardware { doing: "backing", error: HardwareError { kind, at: "here".into() } };
         assert_eq!(error.errno(), number, "{kind:?}");
         assert!(error.to_string().contains(kind.message()), "{error}");
         messages.insert(kind.message());

@@ -1,6 +1,7 @@
 //! What the driver is told about its SMMU.
 
 use super::spec;
+use vcm::Label;
 use vcm_pagetable::arm_short::{self, AccessModel, Remap};
 
 /// Whether the SMMU's table walks see the CPU's caches.
@@ -30,7 +31,7 @@ pub enum Unclaimed {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
     /// The SMMU's name in errors: "jpegd".
-    pub label: &'static str,
+    pub label: Label,
     /// Whether table walks are coherent with the CPU's caches.
     pub walks: Walks,
     /// What becomes of transactions that no seated context takes.
@@ -46,9 +47,9 @@ pub struct Config {
 impl Config {
     /// Coherent walks, unclaimed transactions refused, interrupt line 0, and tables of the default
     /// [`arm_short::Config`].
-    pub const fn new(label: &'static str) -> Self {
+    pub const fn new(label: &str) -> Self {
         Self {
-            label,
+            label: Label::new(label),
             walks: Walks::Coherent,
             unclaimed: Unclaimed::Refuse,
             interrupt: 0,

@@ -2,7 +2,7 @@
 
 use super::{ContextId, MasterId, RootsError};
 use core::fmt;
-use vcm::{FaultReason, HardwareErrorKind, OutOfMemory};
+use vcm::{FaultReason, HardwareErrorKind, Label, OutOfMemory};
 
 /// The device did not answer as it must: it is off, hung or gone. What was under way is not known to have
 /// completed, and what it concerns is quarantined.
@@ -10,7 +10,7 @@ use vcm::{FaultReason, HardwareErrorKind, OutOfMemory};
 #[error("smmu {label}: {register} (offset {offset:#x}) reads {found:#x}, not {expected:#x}")]
 pub struct Unresponsive {
     /// The SMMU's name.
-    pub label: &'static str,
+    pub label: Label,
     /// The register that gave it away.
     pub register: &'static str,
     /// Its offset in the window, in bytes.
@@ -28,7 +28,7 @@ pub enum ProbeError {
     #[error("smmu {label}: nothing answers, IDR reads {idr:#x}")]
     Absent {
         /// The SMMU's name.
-        label: &'static str,
+        label: Label,
         /// What the identification register read.
         idr: u32,
     },
@@ -36,7 +36,7 @@ pub enum ProbeError {
     #[error("smmu {label}: IDR claims {banks} context banks, the window has room for 255")]
     TooManyBanks {
         /// The SMMU's name.
-        label: &'static str,
+        label: Label,
         /// What it claims.
         banks: u32,
     },

@@ -85,7 +85,7 @@ fn a_window_without_an_smmu_is_rejected() {
         let fake = Fake::new(1, 1);
         fake.device().poke(spec::IDR, idr);
         let error = Smmu::probe(fake.clone(), Config::new("test")).unwrap_err();
-        assert_eq!(error, ProbeError::Absent { label: "test", idr });
+        assert_eq!(error, ProbeError::Absent { label: "test".into(), idr });
         assert_eq!(fake.device().writes(), []);
     }
 }
@@ -95,7 +95,7 @@ fn a_bank_in_the_place_of_the_global_registers_is_rejected() {
     let fake = Fake::new(1, 1);
     fake.device().poke(spec::IDR, spec::Idr::new().with_ncb(255).into_bits());
     let error = Smmu::probe(fake.clone(), Config::new("test")).unwrap_err();
-    assert_eq!(error, ProbeError::TooManyBanks { label: "test", banks: 256 });
+    assert_eq!(error, ProbeError::TooManyBanks { label: "test".into(), banks: 256 });
     let fake = Fake::new(1, 1);
     fake.device().poke(spec::IDR, spec::Idr::new().with_ncb(254).with_nm2vcbmt(511).into_bits());
     let smmu = Smmu::probe(fake, Config::new("test")).unwrap();

@@ -175,7 +175,7 @@ impl Master {
         &self.port
     }
 
-    /// As whom its transactions are made.
+    /// As whom its transactions are made from now on; a user at first.
     pub const fn set_privilege(&mut self, privilege: Privilege) {
         self.privilege = privilege;
     }
@@ -337,7 +337,7 @@ impl Job {
                     return Err(Burst::Refused(FaultReason::Bus));
                 };
                 let before = processor.counters();
-                let translated = processor.translate(units.bus, run.address, access);
+                let translated = processor.translate_as(units.bus, run.address, access, privilege);
                 let after = processor.counters();
                 self.report.tlb_lookups += after.lookups - before.lookups;
                 self.report.tlb_misses += after.misses - before.misses;

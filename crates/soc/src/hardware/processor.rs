@@ -169,6 +169,20 @@ impl Processor {
     /// # Errors
     /// [`ProcessorFault`].
     pub fn translate(&mut self, bus: &mut Bus, address: u64, access: Access) -> Result<u64, ProcessorFault> {
+        self.translate_as(bus, address, access, self.privilege)
+    }
+
+    /// The same, made as `privilege` whatever the processor itself is.
+    ///
+    /// # Errors
+    /// [`ProcessorFault`].
+    pub fn translate_as(
+        &mut self,
+        bus: &mut Bus,
+        address: u64,
+        access: Access,
+        privilege: Privilege,
+    ) -> Result<u64, ProcessorFault> {
         bus.begin();
         let refused =
             |reason| ProcessorFault { address, access, reason: ProcessorFaultReason::Refused(reason) };
@@ -188,7 +202,7 @@ impl Processor {
                 self.fill(bus, address, access).map_err(refused)?
             }
         };
-        if !entry.rights.permits(access, self.privilege) {
+        if !entry.rights.permits(access, privilege) {
             return Err(refused(FaultReason::Permission));
         }
         let physical = entry.physical(address);

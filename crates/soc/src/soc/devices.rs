@@ -5,8 +5,6 @@ use crate::hardware::TypeModel;
 use crate::hardware::short_descriptor::{ByteOrder, PermissionModel, Regime};
 use crate::hardware::stage2::Stage2;
 use crate::hardware::{MasterId, Mmu, ProcessorId};
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use vcm::{FaultReason, PageSizes, Part, PhysicalAddress, RegionKind, SpaceHandle, Span};
 use vcm_iommu::msm::{ContextId, TableRoots};
 use vcm_pagetable::arm_short::Split;
@@ -129,16 +127,4 @@ pub(super) const fn short_mmu(root: PhysicalAddress) -> Mmu {
 /// How a guest with a stage-2 table at `root` translates: VMID 1, T0SZ for its bits, a walk from level 1.
 pub(super) const fn guest_mmu(root: PhysicalAddress) -> Mmu {
     Mmu::Stage2(Stage2 { vttbr: 1 << 48 | root.raw(), vtcr: (64 - GUEST_BITS as u64) | 1 << 6 })
-}
-
-/// `name` for as long as the program runs, as errors want it. Each name is kept once.
-pub(super) fn lasting(name: &str) -> &'static str {
-    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(name) {
-        return known;
-    }
-    let kept: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    names.insert(kept);
-    kept
 }

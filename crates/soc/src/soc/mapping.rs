@@ -1,25 +1,26 @@
 //! What the mapping graph asks: spaces, mappings, attachments.
 
 use super::devices::{Device, Unit, describe, format_of, guest_mmu, roots, short_mmu, split_of};
+use super::machine::Port;
 use super::space::{Space, Tables};
 use super::{Soc, cpu_span};
 use crate::hardware::{Access, Mmu, ProcessorFaultReason};
 use vcm::{
-    Attributes, DeviceHandle, FaultReason, Format, Hardware, HardwareError, HardwareErrorKind, LeafCount,
-    Part, PhysicalAddress, Quiesced, RegionKind, Segment, Segments, SpaceHandle, Span, Unfinished,
+    Attributes, DeviceHandle, FaultReason, Format, Hardware, HardwareError, HardwareErrorKind, Label,
+    LeafCount, Part, PhysicalAddress, Quiesced, RegionKind, Segment, Segments, SpaceHandle, Span, Unfinished,
 };
-use vcm_iommu::msm::{Invalidation, SmmuError, TranslateAs, TranslateFault};
+use vcm_iommu::msm::{ContextId, Invalidation, Smmu, SmmuError, TranslateAs, TranslateFault};
 use vcm_pagetable::Gather;
 
 /// Up to this many pages a processor invalidates one by one.
 const PAGEWISE: usize = 64;
 
-const fn error(kind: HardwareErrorKind, at: &'static str) -> HardwareError {
+const fn error(kind: HardwareErrorKind, at: Label) -> HardwareError {
     HardwareError { kind, at }
 }
 
-const UNKNOWN_SPACE: HardwareError = error(HardwareErrorKind::Unknown, "space");
-const UNKNOWN_DEVICE: HardwareError = error(HardwareErrorKind::Unknown, "device");
+const UNKNOWN_SPACE: HardwareError = error(HardwareErrorKind::Unknown, Label::new("space"));
+const UNKNOWN_DEVICE: HardwareError = error(HardwareErrorKind::Unknown, Label::new("device"));
 
 impl Soc {
     fn device(&self, device: DeviceHandle) -> Result<&Device, HardwareError> {
@@ -43,7 +44,9 @@ impl Soc {
             .map(|(part, space)| Ok((*part, self.space(*space)?.tables.root())))
             .collect::<Result<Vec<_>, _>>()?;
         match &self.devices[index].unit {
-            Unit::Direct => Err(error(HardwareErrorKind::NotSupported, "a device without translation")),
+            Unit::Direct => {
+                Err(error(HardwareErrorKind::NotSupported, Label::new("a device without translation")))
+            }
             Unit::Processor(processor) => {
                 let mmu = match (self.devices[index].kind, tables.first()) {
                     (_, None) => Mmu::Off,
@@ -153,7 +156,7 @@ impl Soc {
         let space = self.spaces.get_mut(&handle.0).ok_or(UNKNOWN_SPACE)?;
         let Some(part) = span.intersection(space.span) else { return Ok(()) };
         if !part.is_aligned(0x1000) {
-            return Err(error(HardwareErrorKind::Address, "page table"));
+            return Err(error(HardwareErrorKind::Address, Label::new("page table")));
         }
         if space.kind == RegionKind::Cpu && !users.is_empty() {
             self.unmap_from_cpu(part)?;
@@ -193,7 +196,7 @@ impl Hardware for Soc {
     fn format(&self, device: DeviceHandle, part: Part) -> Result<Format, HardwareError> {
         let kind = self.device(device)?.kind;
         let id = format_of(kind, part)
-            .ok_or(error(HardwareErrorKind::NotSupported, "a device without this part"))?;
+            .ok_or(error(HardwareErrorKind::NotSupported, Label::new("a device without this part")))?;
         let (name, page_sizes, addresses) = describe(id);
         let addresses = if kind == RegionKind::Cpu { cpu_span() } else { addresses };
         Ok(Format { id, name, page_sizes, addresses })
@@ -212,10 +215,13 @@ impl Hardware for Soc {
             RegionKind::Translated => split_of(format.id).is_some(),
         };
         if !translates {
-            return Err(error(HardwareErrorKind::NotSupported, "this kind of region in this format"));
+            return Err(error(
+                HardwareErrorKind::NotSupported,
+                Label::new("this kind of region in this format"),
+            ));
         }
         if self.next_space == u32::MAX {
-            return Err(error(HardwareErrorKind::OutOfMemory, "numbers of spaces"));
+            return Err(error(HardwareErrorKind::OutOfMemory, Label::new("numbers of spaces")));
         }
         let mut machine = self.machine.lock();
         let tables = match split_of(format.id) {
@@ -260,7 +266,7 @@ impl Hardware for Soc {
         let space = self.spaces.get_mut(&handle.0).ok_or(UNKNOWN_SPACE)?;
         let len = segments.clone().fold(0_u64, |len, segment| len.saturating_add(segment.len));
         let Some(span) = Span::new(at, len).filter(|span| space.span.covers(*span)) else {
-            return Err(error(HardwareErrorKind::Address, "outside the space"));
+            return Err(error(HardwareErrorKind::Address, Label::new("outside the space")));
         };
         space.tables.map(&mut machine, at, segments.clone(), attributes)?;
         if space.kind != RegionKind::Cpu || !attached {
@@ -272,7 +278,7 @@ impl Hardware for Soc {
             // Just mapped, and walked by nobody.
             let undone = space.tables.unmap(&mut machine, span, &mut gather);
             space.tables.finish(gather, &mut machine);
-            undone.map_err(|_| error(HardwareErrorKind::HalfDone, "page table"))?;
+            undone.map_err(|_| error(HardwareErrorKind::HalfDone, Label::new("page table")))?;
         }
         shown
     }
@@ -289,7 +295,7 @@ impl Hardware for Soc {
         let (kind, id) = (wanted.kind, wanted.format);
         let found = self.device(device)?;
         if found.kind != kind || format_of(kind, part) != Some(id) {
-            return Err(error(HardwareErrorKind::NotSupported, "this device with this space"));
+            return Err(error(HardwareErrorKind::NotSupported, Label::new("this device with this space")));
         }
         let mut others = found.attached.iter();
         let in_the_way = match kind {
@@ -297,7 +303,7 @@ impl Hardware for Soc {
             _ => others.any(|(other, _)| !other.is_beside(part)),
         };
         if in_the_way {
-            return Err(error(HardwareErrorKind::Occupied, "another space is attached"));
+            return Err(error(HardwareErrorKind::Occupied, Label::new("another space is attached")));
         }
         let index = device.0 as usize;
         self.devices[index].attached.push((part, space));
@@ -342,26 +348,31 @@ impl Hardware for Soc {
                             }
                             _ => HardwareErrorKind::Address,
                         },
-                        "the processor's MMU",
+                        Label::new("the processor's MMU"),
                     )),
                     None => Err(UNKNOWN_DEVICE),
                 }
             }
             Unit::Contexts(contexts) => {
-                let Some((smmu, context)) = contexts.first() else { return Err(UNKNOWN_DEVICE) };
-                let driver = &mut self.smmus[*smmu];
-                let label = driver.config().label;
-                // As a privileged read: what is for supervisors only leads somewhere, too.
-                driver.translate(*context, address, TranslateAs::PrivilegedRead).map_err(
-                    |fault| match fault {
-                        TranslateFault::Fault(_) | TranslateFault::Beyond32Bits => {
-                            error(HardwareErrorKind::Address, label)
+                // A device behind several SMMUs goes through any of them: they have to agree.
+                let mut agreed = None;
+                for (smmu, context) in contexts {
+                    let found = translate_in(&mut self.smmus[*smmu], *context, address)?;
+                    match agreed {
+                        Some(before) if before != found => {
+                            let label = self.smmus[*smmu].config().label;
+                            return Err(HardwareError { kind: HardwareErrorKind::HalfDone, at: label });
                         }
-                        TranslateFault::Smmu(refused) => error(refused.kind(), label),
-                    },
-                )
+                        _ => agreed = Some(found),
+                    }
+                }
+                agreed.ok_or(UNKNOWN_DEVICE)
             }
         }
+    }
+
+    fn table_root(&self, space: SpaceHandle) -> Option<PhysicalAddress> {
+        Some(self.spaces.get(&space.0)?.tables.root())
     }
 
     fn walk(&self, space: SpaceHandle, address: u64) -> Option<PhysicalAddress> {
@@ -388,4 +399,19 @@ impl Hardware for Soc {
             self.machine.lock().board.bus_mut().give_back(span);
         }
     }
+}
+
+/// Asks the SMMU itself, as a privileged read: what is for supervisors only leads somewhere, too.
+fn translate_in(
+    driver: &mut Smmu<Port>,
+    context: ContextId,
+    address: u64,
+) -> Result<PhysicalAddress, HardwareError> {
+    let at = driver.config().label;
+    driver.translate(context, address, TranslateAs::PrivilegedRead).map_err(|fault| match fault {
+        TranslateFault::Fault(_) | TranslateFault::Beyond32Bits => {
+            HardwareError { kind: HardwareErrorKind::Address, at }
+        }
+        TranslateFault::Smmu(refused) => HardwareError { kind: refused.kind(), at },
+    })
 }

@@ -14,7 +14,7 @@ use crate::hardware::smmu::Invalidations;
 use crate::hardware::{
     Board, BoardError, Master, MasterId, Options, Port as MasterPort, ProcessorId, SmmuId,
 };
-use devices::{Device, Unit, lasting, short_mmu};
+use devices::{Device, Unit, short_mmu};
 use machine::{Injection, Machine, Port, Shared};
 use space::{REMAP, Space, Tables};
 use std::collections::{BTreeMap, VecDeque};
@@ -145,7 +145,7 @@ impl Soc {
         let mut smmus = Vec::new();
         for (index, iommu) in topology.iommus.iter().enumerate() {
             let walks = if iommu.coherent_walk { Walks::Coherent } else { Walks::NonCoherent };
-            let config = Config { walks, remap: REMAP, ..Config::new(lasting(&iommu.name)) };
+            let config = Config { walks, remap: REMAP, ..Config::new(&iommu.name) };
             let port = Port { machine: machine.clone(), smmu: SmmuId(index) };
             smmus.push(Smmu::probe(port, config)?);
         }

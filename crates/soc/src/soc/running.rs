@@ -3,7 +3,7 @@
 use super::devices::Device;
 use super::{Soc, Waiting, cpu_span};
 use crate::hardware::{Access, Activity, Master, MasterFault, MasterId, ProcessorFault, SmmuId};
-use vcm::{Answer, CpuAddress, DeviceHandle, Fault, FaultAccess, FaultState, Span};
+use vcm::{Answer, CpuAddress, DeviceHandle, Fault, FaultAccess, FaultState, Privilege, Span};
 use vcm_iommu::msm::{FaultRecord, SmmuError};
 use vcm_platform::{
     DeviceDescription, Event, FaultToken, MemoryDescription, Platform, PlatformError, Transfer,
@@ -163,7 +163,12 @@ impl Platform for Soc {
         cpu_span()
     }
 
-    fn start(&mut self, device: DeviceHandle, transfer: &Transfer) -> Result<(), PlatformError> {
+    fn start(
+        &mut self,
+        device: DeviceHandle,
+        transfer: &Transfer,
+        privilege: Privilege,
+    ) -> Result<(), PlatformError> {
         let index = device.0 as usize;
         let Some(description) = self.descriptions.get(index) else {
             let what = format!("to start a transfer of device {}", device.0);
@@ -190,7 +195,14 @@ impl Platform for Soc {
                 }
             }
         }
-        if let Err(error) = self.machine.lock().board.start(master, transfer) {
+        let started = {
+            let board = &mut self.machine.lock().board;
+            if let Some(master) = board.master_mut(master) {
+                master.set_privilege(privilege);
+            }
+            board.start(master, transfer)
+        };
+        if let Err(error) = started {
             held.into_iter().for_each(|(smmu, context)| self.smmus[smmu].release(context));
             return Err(refused(error.to_string()));
         }

@@ -1,7 +1,7 @@
 //! Address spaces: page tables in the machine's memory.
 
 use super::machine::Machine;
-use vcm::{Attributes, HardwareError, HardwareErrorKind, PhysicalAddress, RegionKind, Segments, Span};
+use vcm::{Attributes, HardwareError, HardwareErrorKind, Label, PhysicalAddress, RegionKind, Segments, Span};
 use vcm_pagetable::aarch64::{Stage2, Stage2Config};
 use vcm_pagetable::arm_short::{ArmShort, Config, Remap, Split};
 use vcm_pagetable::{Gather, Leaf, MapError, PageTable, Segment, UnmapError};
@@ -122,13 +122,14 @@ impl Tables {
 }
 
 const fn error(kind: HardwareErrorKind) -> HardwareError {
-    HardwareError { kind, at: "page table" }
+    HardwareError { kind, at: Label::new("page table") }
 }
 
 fn map_error(refused: MapError) -> HardwareError {
     error(match refused {
         MapError::Occupied { .. } | MapError::Foreign { .. } => HardwareErrorKind::Occupied,
-        MapError::Unrepresentable { .. } | MapError::MixedSecurity { .. } => HardwareErrorKind::Attributes,
+        MapError::Unrepresentable { .. } => HardwareErrorKind::Attributes,
+        MapError::MixedSecurity { .. } => HardwareErrorKind::MixedSecurity,
         MapError::Table(_) => HardwareErrorKind::OutOfMemory,
         MapError::Config(_) => HardwareErrorKind::NotSupported,
         _ => HardwareErrorKind::Address,

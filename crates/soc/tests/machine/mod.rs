@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "not every test file uses every helper")]
 
 use vcm::{
-    Attributes, CpuAddress, DeviceHandle, Hardware, Part, PhysicalAddress, RegionKind, Segment, Segments,
-    SpaceHandle, Span,
+    Attributes, CpuAddress, DeviceHandle, Hardware, Part, PhysicalAddress, Privilege, RegionKind, Segment,
+    Segments, SpaceHandle, Span,
 };
 use vcm_platform::topology::{Topology, shipped};
 use vcm_platform::{Event, Layout, Outcome, Platform, Surface, Transfer, TransferReport, pattern};
@@ -74,7 +74,7 @@ pub(crate) fn report(events: &[Event], of: DeviceHandle) -> TransferReport {
 
 /// Runs a transfer that must succeed.
 pub(crate) fn transfer(soc: &mut Soc, device: DeviceHandle, transfer: &Transfer) -> TransferReport {
-    soc.start(device, transfer).unwrap();
+    soc.start(device, transfer, Privilege::User).unwrap();
     let events = events(soc);
     let report = report(&events, device);
     assert_eq!(report.outcome, Outcome::Completed, "{events:?}");

@@ -16,15 +16,15 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// Adds a binding from the command line, `role=device`; it replaces the one there was.
+    /// Adds a binding from the command line, `role=device`; it replaces the one there was. Answers with the role.
     ///
     /// # Errors
     /// The text has another shape.
-    pub fn bind(&mut self, text: &str) -> Result<(), Problem> {
+    pub fn bind<'t>(&mut self, text: &'t str) -> Result<&'t str, Problem> {
         match text.split_once('=') {
             Some((role, device)) if !role.is_empty() && !device.is_empty() => {
                 self.roles.insert(role.into(), device.into());
-                Ok(())
+                Ok(role)
             }
             _ => {
                 Err(Problem::new(format!("--bind {text}: expected ROLE=DEVICE, such as codec=vcodec_a_mm1")))

@@ -64,6 +64,11 @@ impl Simulated {
             }
             Err(error) => return Err(Problem::new(format!("{name_or_path}: {error}"))),
         };
+        if is_source(name_or_path, &blob) {
+            let problem = format!("{name_or_path}: this is the source of a device tree, not a blob");
+            let help = format!("compile it: dtc -O dtb -o {}", compiled(name_or_path));
+            return Err(Problem::new(problem).with_help(help));
+        }
         let stem = Path::new(name_or_path).file_stem();
         Ok(Self {
             name: stem.map_or_else(|| name_or_path.into(), |stem| stem.to_string_lossy().into_owned()),
@@ -77,6 +82,20 @@ impl Simulated {
     pub const fn topology(&self) -> &Topology {
         &self.topology
     }
+}
+
+/// Whether somebody gave the text that `dtc` compiles: by what is in it, or by its name.
+fn is_source(path: &str, bytes: &[u8]) -> bool {
+    const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
+    let named =
+        Path::new(path).extension().is_some_and(|extension| extension == "dts" || extension == "dtsi");
+    let versioned = bytes.windows(8).any(|window| window == b"/dts-v1/");
+    !bytes.starts_with(&MAGIC) && (named || versioned)
+}
+
+/// The arguments that name what `dtc` makes of a source, and the source.
+fn compiled(path: &str) -> String {
+    format!("{} {path}", Path::new(path).with_extension("dtb").display())
 }
 
 fn topology(name: &str, blob: &[u8]) -> Result<Topology, Problem> {

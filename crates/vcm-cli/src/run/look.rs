@@ -3,9 +3,25 @@
 use super::log::Log;
 use super::world::{ShareEntry, World};
 use vcm::{
-    Access, AssociationState, Attributes, Bytes, CpuAddress, Error, Part, RegionId, RegionKind,
-    RegionRequest, ReservationId,
+    Access, AllocationId, AssociationState, Attributes, Bytes, CpuAddress, Error, HardwareErrorKind, Part,
+    RegionId, RegionKind, RegionRequest, ReservationId,
 };
+
+/// What came of looking at a buffer.
+enum Looked {
+    /// The machine has no CPU.
+    NoCpu,
+    /// The CPU cannot map it in the way in which others do, and why.
+    CannotMap(String),
+    /// So many bytes are as they have to be.
+    Compared(u64),
+}
+
+/// Whether the CPU's tables cannot express what a mapping needs.
+const fn no_such_attributes(error: Error) -> bool {
+    use HardwareErrorKind::{Attributes, MixedSecurity};
+    matches!(error, Error::Hardware { error, .. } if matches!(error.kind, Attributes | MixedSecurity))
+}
 
 impl World<'_> {
     /// Compares every buffer with what it has to hold.
@@ -19,19 +35,35 @@ impl World<'_> {
             }
             let title = format!("at the end {name} holds what was written");
             match self.look_at(&name, &known) {
-                Ok(None) => {}
-                Ok(Some(bytes)) => log.check(title, true, format!("the CPU read {}", Bytes(bytes))),
+                Ok(Looked::NoCpu) => {}
+                Ok(Looked::Compared(bytes)) => {
+                    log.check(title, true, format!("the CPU read {}", Bytes(bytes)));
+                }
+                Ok(Looked::CannotMap(why)) => {
+                    log.check(format!("at the end {name} is not checked by the CPU"), true, why.clone());
+                    log.warn(format!("what {name} holds at the end was not checked by the CPU: {why}"));
+                }
                 Err(what) => log.check(title, false, what),
             }
         }
     }
 
-    /// Compares one buffer. `None` when the machine has no CPU to look with.
-    fn look_at(&mut self, name: &str, known: &[(u64, u64)]) -> Result<Option<u64>, String> {
-        let Some(region) = self.looking_region()? else { return Ok(None) };
+    /// Compares one buffer.
+    fn look_at(&mut self, name: &str, known: &[(u64, u64)]) -> Result<Looked, String> {
+        let Some(region) = self.looking_region()? else { return Ok(Looked::NoCpu) };
+        let Some(buffer) = self.buffers.get(name) else { return Err("it is gone".into()) };
+        let (buffer, len) = (buffer.id, buffer.len);
         let (reservation, offset, made) = match self.share_to_look_through(name, region) {
             Some(share) => (share.reservation, share.offset, false),
-            None => (self.share_to_look(name, region)?, 0, true),
+            None => match self.share_to_look(buffer, len, region) {
+                Ok(reservation) => (reservation, 0, true),
+                Err(error) if no_such_attributes(error) => {
+                    return Ok(Looked::CannotMap(self.graph.explain(error).to_string()));
+                }
+                Err(error) => {
+                    return Err(format!("the CPU cannot look at it: {}", self.graph.explain(error)));
+                }
+            },
         };
         let compared = self.compare(name, reservation, offset, known);
         if made {
@@ -39,7 +71,7 @@ impl World<'_> {
             // In quarantine it is counted as leaked; otherwise it is gone.
             let _ = self.graph.unreserve(reservation);
         }
-        compared.map(Some)
+        compared.map(Looked::Compared)
     }
 
     /// The CPU's active region; one is made when there is none.
@@ -88,18 +120,21 @@ impl World<'_> {
     }
 
     /// Maps the buffer for the CPU, in the way in which others map it.
-    fn share_to_look(&mut self, name: &str, region: RegionId) -> Result<ReservationId, String> {
-        let refused = |error: Error| format!("the CPU cannot look at it: {error}");
-        let Some(buffer) = self.buffers.get(name) else { return Err("it is gone".into()) };
-        let attributes = self.graph.mappers(buffer.id).next().map(|mapper| mapper.attributes);
+    fn share_to_look(
+        &mut self,
+        buffer: AllocationId,
+        len: u64,
+        region: RegionId,
+    ) -> Result<ReservationId, Error> {
+        let attributes = self.graph.mappers(buffer).next().map(|mapper| mapper.attributes);
         let attributes = attributes.unwrap_or(Attributes::READ_WRITE);
         let attributes = Attributes { access: Access::READ, ..attributes };
-        let reservation = self.graph.reserve(region, buffer.len, attributes).map_err(refused)?;
-        match self.graph.back(reservation, buffer.id, &mut *self.platform) {
+        let reservation = self.graph.reserve(region, len, attributes)?;
+        match self.graph.back(reservation, buffer, &mut *self.platform) {
             Ok(()) => Ok(reservation),
             Err(error) => {
                 let _ = self.graph.unreserve(reservation);
-                Err(refused(error))
+                Err(error)
             }
         }
     }

@@ -55,7 +55,7 @@ pub(super) fn measure(
             Ok(()) => {}
             Err(Failure::Problem(problem)) => return Err(problem),
             Err(Failure::Refused(_, what) | Failure::Machine(what)) => {
-                log.check("the measurement can be made", false, what);
+                log.check("the measurement can be made", false, format!("{what} ({})", spec.place.line()));
                 return Ok(());
             }
         }
@@ -242,7 +242,7 @@ impl World<'_> {
     /// A transfer in which nothing may fault.
     fn quick(&mut self, device: vcm::DeviceHandle, transfer: &Transfer) -> Result<TransferReport, Failure> {
         let machine = |error: vcm_platform::PlatformError| Failure::Machine(error.to_string());
-        self.platform.start(device, transfer).map_err(machine)?;
+        self.platform.start(device, transfer, vcm::Privilege::User).map_err(machine)?;
         loop {
             match self.platform.next_event().map_err(machine)? {
                 None => return Err(Failure::Machine("the transfer stopped without an end".into())),

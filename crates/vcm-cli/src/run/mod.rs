@@ -42,13 +42,17 @@ pub struct Run {
 /// measures what it measures. `seed` counts instead of the scenario's own.
 ///
 /// # Errors
-/// The machine cannot be had, or has not what the scenario names. What does not hold is no error: it is in the record.
+/// The scenario checks nothing, or the machine cannot be had or has not what the scenario names. What does not hold is no error: it is in the record.
 pub fn run(
     scenario: &Scenario,
     machine: &dyn Machine,
     seed: Option<u64>,
     progress: &mut dyn Progress,
 ) -> Result<Run, Problem> {
+    if !scenario.checks_something() {
+        let problem = Problem::new(format!("scenario {} checks nothing", scenario.name));
+        return Err(problem.with_help("give it a [[region]], a [[buffer]], a [[step]] or a [measure]"));
+    }
     let seed = seed.unwrap_or(scenario.seed);
     let record = Record {
         ok: false,
@@ -67,14 +71,15 @@ pub fn run(
     };
     let mut log = Log::new(record, progress);
     let mut fullest = Snapshot::default();
-    if !(scenario.regions.is_empty() && scenario.buffers.is_empty() && scenario.steps.is_empty()) {
+    if !scenario.only_measures() {
         fullest = act(scenario, machine, seed, &mut log)?;
     }
     if let Some(spec) = &scenario.measure {
         measure::measure(scenario, spec, machine, seed, &mut log)?;
     }
     let mut record = log.record;
-    record.ok = record.checks.iter().all(|check| check.ok) && record.leaks == Leaks::default();
+    let held = !record.checks.is_empty() && record.checks.iter().all(|check| check.ok);
+    record.ok = held && record.leaks == Leaks::default();
     Ok(Run { record, fullest })
 }
 

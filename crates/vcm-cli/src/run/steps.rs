@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::log::Log;
 use super::many;
 use super::world::World;
-use crate::problem::Problem;
+use crate::problem::{Place, Problem};
 use crate::scenario::{Action, ERRNOS, Refusal, Scenario, Step};
 
 /// Whether the steps after one make sense.
@@ -26,38 +26,38 @@ impl World<'_> {
         let links = &scenario.associations;
         for spec in &scenario.regions {
             let done = self.create_region(spec, links);
-            if self.declared("region", &spec.name.text, done, log)? == Next::Stop {
+            if self.declared("region", &spec.name.text, &spec.name.place, done, log)? == Next::Stop {
                 return Ok(Next::Stop);
             }
         }
         for spec in &scenario.bounds {
             let done = self.create_bound(spec);
-            if self.declared("bound", &spec.name.text, done, log)? == Next::Stop {
+            if self.declared("bound", &spec.name.text, &spec.name.place, done, log)? == Next::Stop {
                 return Ok(Next::Stop);
             }
         }
         for spec in links {
             let done = self.associate(spec);
             let name = format!("{} with {}", spec.region, spec.device);
-            if self.declared("association", &name, done, log)? == Next::Stop {
+            if self.declared("association", &name, &spec.place, done, log)? == Next::Stop {
                 return Ok(Next::Stop);
             }
         }
         for spec in &scenario.buffers {
             let done = self.allocate(spec);
-            if self.declared("buffer", &spec.name.text, done, log)? == Next::Stop {
+            if self.declared("buffer", &spec.name.text, &spec.name.place, done, log)? == Next::Stop {
                 return Ok(Next::Stop);
             }
         }
         for spec in &scenario.shares {
             let done = self.share_buffer(spec);
-            if self.declared("share", &spec.name.text, done, log)? == Next::Stop {
+            if self.declared("share", &spec.name.text, &spec.name.place, done, log)? == Next::Stop {
                 return Ok(Next::Stop);
             }
         }
         for spec in &scenario.hooks {
             let done = self.hook(spec);
-            if self.declared("hook", &spec.device.text, done, log)? == Next::Stop {
+            if self.declared("hook", &spec.device.text, &spec.device.place, done, log)? == Next::Stop {
                 return Ok(Next::Stop);
             }
         }
@@ -76,6 +76,7 @@ impl World<'_> {
         &self,
         what: &str,
         name: &str,
+        place: &Place,
         done: Result<String, Failure>,
         log: &mut Log<'_>,
     ) -> Result<Next, Problem> {
@@ -84,7 +85,7 @@ impl World<'_> {
             Err(Failure::Problem(problem)) => return Err(problem),
             Err(Failure::Refused(_, text) | Failure::Machine(text)) => text,
         };
-        log.check(format!("{what} {name} can be had"), false, why);
+        log.check(format!("{what} {name} can be had"), false, format!("{why} ({})", place.line()));
         Ok(Next::Stop)
     }
 
@@ -144,19 +145,19 @@ impl World<'_> {
             Action::FreeRegion(region) => (format!("free region {region}"), self.free_region(region)),
             Action::Hook(spec) => (format!("hook {}", spec.device), self.hook(spec)),
         };
-        self.judge_step(about, what, done, step.refused.as_ref(), log)
+        self.judge_step(step, what, done, log)
     }
 
     fn judge_step(
         &self,
-        about: Option<&str>,
+        step: &Step,
         what: String,
         done: Result<String, Failure>,
-        refused: Option<&Refusal>,
         log: &mut Log<'_>,
     ) -> Result<Next, Problem> {
-        let name = match (about, refused) {
-            (Some(about), _) => about.to_owned(),
+        let (refused, line) = (step.refused.as_ref(), step.place.line());
+        let name = match (&step.about, refused) {
+            (Some(about), _) => about.clone(),
             (None, Some(_)) => format!("{what} is refused"),
             (None, None) => what,
         };
@@ -164,16 +165,16 @@ impl World<'_> {
             (Err(Failure::Problem(problem)), _) => return Err(problem),
             (Ok(detail), None) => log.check(name, true, detail),
             (Err(Failure::Refused(_, text) | Failure::Machine(text)), None) => {
-                log.check(name, false, text);
+                log.check(name, false, format!("{text} ({line})"));
                 return Ok(Next::Stop);
             }
             (Ok(detail), Some(_)) => {
-                log.check(name, false, format!("it was not refused: {detail}"));
+                log.check(name, false, format!("it was not refused: {detail} ({line})"));
                 return Ok(Next::Stop);
             }
             (Err(failure), Some(refusal)) => {
                 let (ok, detail) = judge_refusal(&failure, refusal);
-                log.check(name, ok, detail);
+                log.check(name, ok, if ok { detail } else { format!("{detail} ({line})") });
             }
         }
         Ok(Next::GoOn)

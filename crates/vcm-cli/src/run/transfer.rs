@@ -7,7 +7,7 @@ use super::judge::{Expected, judge};
 use super::record::{Faulted, Transferred};
 use super::world::{Master, World};
 use crate::scenario::{Base, LONGEST_SURFACE, Movement, SurfaceSpec, TransferSpec};
-use vcm::{Handled, RegionKind};
+use vcm::{Handled, Privilege, RegionKind};
 use vcm_platform::{Event, Layout, Outcome, Surface, Transfer, TransferReport};
 
 /// A surface, found.
@@ -66,7 +66,10 @@ impl World<'_> {
         let Some(left) = share.len.checked_sub(into).filter(|left| *left > 0) else {
             return Err(name.problem(format!("offset {offset} is past the end of \"{name}\"")).into());
         };
-        let layout = spec.layout.unwrap_or(Layout::Linear { len: left });
+        // Addresses that wait for memory may be more than the buffer has.
+        let buffer = self.buffers.get(&share.buffer).map_or(u64::MAX, |buffer| buffer.len);
+        let whole = buffer.saturating_sub(share.offset).saturating_sub(into).min(left).max(1);
+        let layout = spec.layout.unwrap_or(Layout::Linear { len: whole });
         if layout.extent() > left {
             let what = format!("the surface has {} bytes, but only {left} are left there", layout.extent());
             return Err(name.problem(what).into());
@@ -95,6 +98,10 @@ impl World<'_> {
         log: &mut Log<'_>,
     ) -> Result<(), Failure> {
         let master = self.master(&spec.device)?;
+        if master.kind == RegionKind::Cpu && spec.privilege == Some(Privilege::User) {
+            let problem = spec.device.problem(format!("{} moves bytes as supervisor", master.title()));
+            return Err(problem.with_help("leave `as` out").into());
+        }
         let seed_of = |seed: Option<u64>| base_seed.wrapping_add(seed.unwrap_or(default_seed));
         let (transfer, from, to) = match &spec.movement {
             Movement::Write { to, seed } => {
@@ -138,7 +145,7 @@ impl World<'_> {
         let report = if master.kind == RegionKind::Cpu {
             self.cpu_transfer(&transfer, log)?
         } else {
-            self.drive(&master, &transfer, &name, log)?
+            self.drive(&master, &transfer, spec.privilege.unwrap_or(Privilege::User), &name, log)?
         };
         self.note_written(&master, &transfer, to.as_ref(), &expected, &report);
         log.record.transfers.push(Transferred {
@@ -206,11 +213,12 @@ impl World<'_> {
         &mut self,
         master: &Master,
         transfer: &Transfer,
+        privilege: Privilege,
         name: &str,
         log: &mut Log<'_>,
     ) -> Result<TransferReport, Failure> {
         let machine = |error: vcm_platform::PlatformError| Failure::Machine(error.to_string());
-        self.platform.start(master.handle, transfer).map_err(machine)?;
+        self.platform.start(master.handle, transfer, privilege).map_err(machine)?;
         loop {
             match self.platform.next_event().map_err(machine)? {
                 None => {

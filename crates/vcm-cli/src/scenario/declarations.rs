@@ -84,6 +84,9 @@ pub(super) fn bound(table: &mut Table<'_>) -> Result<BoundSpec, Problem> {
     })
 }
 
+pub(super) const PRIVILEGES: [(&str, Privilege); 2] =
+    [("user", Privilege::User), ("supervisor", Privilege::Supervisor)];
+
 const WHEN: [(&str, When); 2] = [("start", When::Start), ("later", When::Later)];
 
 pub(super) fn association(table: &mut Table<'_>) -> Result<AssociationSpec, Problem> {
@@ -183,7 +186,6 @@ fn attributes(table: &mut Table<'_>) -> Result<Attributes, Problem> {
         ("rx", Access::READ.union(Access::EXECUTE)),
         ("rwx", Access::all()),
     ];
-    let privileges = [("user", Privilege::User), ("supervisor", Privilege::Supervisor)];
     let worlds = [("non-secure", Security::NonSecure), ("secure", Security::Secure)];
     let types = [
         ("write-back", MemoryType::Normal(CachePolicy::WriteBackWriteAllocate)),
@@ -201,7 +203,7 @@ fn attributes(table: &mut Table<'_>) -> Result<Attributes, Problem> {
     let base = Attributes::READ_WRITE;
     Ok(Attributes {
         access: table.choice("access", &accesses)?.unwrap_or(base.access),
-        privilege: table.choice("privilege", &privileges)?.unwrap_or(base.privilege),
+        privilege: table.choice("privilege", &PRIVILEGES)?.unwrap_or(base.privilege),
         security: table.choice("security", &worlds)?.unwrap_or(base.security),
         memory_type: table.choice("cache", &types)?.unwrap_or(base.memory_type),
         shareability: table.choice("shareability", &domains)?.unwrap_or(base.shareability),

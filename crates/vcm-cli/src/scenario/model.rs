@@ -3,7 +3,7 @@
 use crate::problem::{Name, Place};
 use std::collections::BTreeMap;
 use vcm::pool::Policy;
-use vcm::{Attributes, Coherence, Contiguity, FaultReason, PageSizes, Part, RegionKind};
+use vcm::{Attributes, Coherence, Contiguity, FaultReason, PageSizes, Part, Privilege, RegionKind};
 use vcm_platform::{Layout, Outcome};
 
 /// A scenario.
@@ -233,6 +233,8 @@ pub struct TransferSpec {
     pub movement: Movement,
     /// What other steps call the transfer.
     pub name: Option<Name>,
+    /// As whom the device does it: as a user if not said. The CPU always does it as supervisor.
+    pub privilege: Option<Privilege>,
     /// How it has to end.
     pub ends: Outcome,
     /// How many faults it has to have on the way; any number if not said.

@@ -4,6 +4,7 @@ use super::model::{
     Action, Base, Expectation, HookAnswer, HookSpec, Movement, Scenario, ShareSpec, SurfaceSpec,
 };
 use crate::problem::{Name, Problem};
+use std::collections::BTreeSet;
 
 /// The names that were declared so far.
 #[derive(Default)]
@@ -75,6 +76,49 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
         known("target", target, &names.targets)?;
     }
     Ok(())
+}
+
+impl Scenario {
+    /// The roles that it needs devices for.
+    pub fn roles(&self) -> BTreeSet<&str> {
+        let steps = self.steps.iter().filter_map(|step| role(&step.action));
+        let links = self.associations.iter().map(|link| &link.device);
+        let hooks = self.hooks.iter().map(|hook| &hook.device);
+        let measured = self.measure.iter().map(|measure| &measure.device);
+        links.chain(hooks).chain(steps).chain(measured).map(|role| role.text.as_str()).collect()
+    }
+
+    /// Whether a run finds anything out: pools, targets and hooks alone are nothing that could hold.
+    pub fn checks_something(&self) -> bool {
+        !(self.regions.is_empty() && self.buffers.is_empty() && self.steps.is_empty())
+            || self.measure.is_some()
+    }
+
+    /// Whether a measurement is all there is to do; it looks at pools and targets itself.
+    pub fn only_measures(&self) -> bool {
+        // Bounds, associations and shares are of regions and buffers.
+        self.measure.is_some()
+            && self.regions.is_empty()
+            && self.buffers.is_empty()
+            && self.hooks.is_empty()
+            && self.steps.is_empty()
+    }
+}
+
+/// The role that a step is about.
+const fn role(action: &Action) -> Option<&Name> {
+    match action {
+        Action::Transfer(transfer) => Some(&transfer.device),
+        Action::Associate(link) => Some(&link.device),
+        Action::Hook(hook) => Some(&hook.device),
+        Action::Deassociate { device, .. }
+        | Action::Activate { device, .. }
+        | Action::Deactivate { device, .. }
+        | Action::Expect(Expectation::Faults { device, .. } | Expectation::Translation { device, .. }) => {
+            Some(device)
+        }
+        _ => None,
+    }
 }
 
 impl<'s> Names<'s> {

@@ -1,5 +1,7 @@
 //! Numbers of bytes as people write them: `"2M + 4K"`, `"640 * 480 * 2"`, `"0x1000"`, `4096`.
 
+use std::num::IntErrorKind;
+
 /// Reads a sum of products of numbers. A number is decimal or, after `0x`, hexadecimal, and may end in `K`, `M` or `G`
 /// (or `KiB`, `MiB`, `GiB`), all of them powers of 1024.
 ///
@@ -11,14 +13,20 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
     for term in text.split('+') {
         let mut product = 1_u64;
         for factor in term.split('*') {
-            product = product.checked_mul(number(factor.trim())?).ok_or_else(too_large)?;
+            let factor = factor.trim();
+            if factor.is_empty() && !text.trim().is_empty() {
+                return Err(format!("in \"{text}\" a number is missing beside a \"+\" or a \"*\""));
+            }
+            let factor = number(factor)?.ok_or_else(too_large)?;
+            product = product.checked_mul(factor).ok_or_else(too_large)?;
         }
         sum = sum.checked_add(product).ok_or_else(too_large)?;
     }
     Ok(sum)
 }
 
-fn number(text: &str) -> Result<u64, String> {
+/// One number with its unit; `None` when it is too large.
+fn number(text: &str) -> Result<Option<u64>, String> {
     let wrong =
         || format!("\"{text}\" is not a number of bytes, such as 4096, \"0x1000\", \"64K\" or \"2M + 4K\"");
     let (digits, unit) = match text.find(['K', 'M', 'G']) {
@@ -39,7 +47,11 @@ fn number(text: &str) -> Result<u64, String> {
         Some(_) => return Err(wrong()),
         None => digits.parse(),
     };
-    value.map_err(|_| wrong())?.checked_mul(unit).ok_or_else(wrong)
+    match value {
+        Ok(value) => Ok(value.checked_mul(unit)),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Ok(None),
+        Err(_) => Err(wrong()),
+    }
 }
 
 #[cfg(test)]
@@ -62,5 +74,28 @@ mod tests {
         {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_called_something_else() {
+        for text in [
+            "999999999999G",
+            "18446744073709551616",
+            "0x1_0000_0000_0000_0000",
+            "1G * 1G * 1G",
+            "17179869183G + 1G",
+        ] {
+            let expected = format!("\"{text}\" is more than a 64-bit number holds");
+            assert_eq!(parse(text), Err(expected));
+        }
+    }
+
+    #[test]
+    fn a_sign_without_a_number_beside_it_is_named() {
+        for text in ["4K +", "+ 4K", "2 * * 3", "*"] {
+            let expected = format!("in \"{text}\" a number is missing beside a \"+\" or a \"*\"");
+            assert_eq!(parse(text), Err(expected));
+        }
+        assert!(parse(" ").unwrap_err().starts_with("\"\" is not a number of bytes"));
     }
 }

@@ -15,6 +15,7 @@ shipped! {
     "context-switch",
     "split",
     "faults",
+    "permissions",
     "block-sizes",
     "alias",
     "virtual-machine",

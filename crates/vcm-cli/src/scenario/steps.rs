@@ -1,6 +1,6 @@
 //! Reading steps.
 
-use super::declarations::{association, buffer, counts, hook, share};
+use super::declarations::{PRIVILEGES, association, buffer, counts, hook, share};
 use super::model::{Action, Expectation, Movement, Refusal, Step, TransferSpec};
 use super::surface::surface;
 use super::table::{Table, TextOrTable};
@@ -126,6 +126,7 @@ fn transfer(word: &str, table: &mut Table<'_>) -> Result<TransferSpec, Problem> 
         device,
         movement,
         name: table.text("name")?,
+        privilege: table.choice("as", &PRIVILEGES)?,
         ends: table.choice("ends", &outcomes)?.unwrap_or(Outcome::Completed),
         faults: table.number("faults")?,
         reason: reason(table)?,

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use vcm::{
     Access, Answer, Attributes, CpuAddress, DeviceHandle, Fault, FaultAccess, FaultReason, FaultState,
     Format, Hardware, HardwareError, HardwareErrorKind, LeafCount, PageSizes, Part, PhysicalAddress,
-    Quiesced, RegionKind, Segments, SpaceHandle, Span, Unfinished,
+    Privilege, Quiesced, RegionKind, Segments, SpaceHandle, Span, Unfinished,
 };
 use vcm_cli::machine::{Bindings, Machine};
 use vcm_cli::problem::Problem;
@@ -58,6 +58,7 @@ struct Space {
 
 struct Running {
     device: usize,
+    privilege: Privilege,
     /// What is still to be done, byte runs of at most a page: read from, write to.
     work: Vec<(Option<u64>, Option<u64>, u64)>,
     next: usize,
@@ -117,7 +118,7 @@ impl Flat {
     }
 
     fn device(&self, handle: DeviceHandle) -> Result<usize, HardwareError> {
-        let unknown = HardwareError { kind: HardwareErrorKind::Unknown, at: "flat" };
+        let unknown = HardwareError { kind: HardwareErrorKind::Unknown, at: "flat".into() };
         self.devices.iter().position(|device| device.handle == handle).ok_or(unknown)
     }
 
@@ -131,7 +132,13 @@ impl Flat {
     }
 
     /// Where an access leads, and why not.
-    fn reach(&mut self, device: usize, address: u64, write: bool) -> Result<(u64, u64, bool), FaultReason> {
+    fn reach(
+        &mut self,
+        device: usize,
+        privilege: Privilege,
+        address: u64,
+        write: bool,
+    ) -> Result<(u64, u64, bool), FaultReason> {
         if self.devices[device].kind == RegionKind::OneToOne {
             return Ok((address, 4096 - address % 4096, true));
         }
@@ -147,7 +154,8 @@ impl Flat {
             return Err(FaultReason::Translation);
         }
         let needed = if write { Access::WRITE } else { Access::READ };
-        if !leaf.attributes.access.contains(needed) {
+        let kept = leaf.attributes.privilege == Privilege::Supervisor && privilege == Privilege::User;
+        if kept || !leaf.attributes.access.contains(needed) {
             return Err(FaultReason::Permission);
         }
         let found = self.tlb.iter().position(|entry| *entry == (space, base));
@@ -177,7 +185,7 @@ impl Flat {
     }
 
     fn cpu(&mut self, address: u64, write: bool) -> Result<(u64, u64), PlatformError> {
-        let found = self.reach(6, address, write);
+        let found = self.reach(6, Privilege::Supervisor, address, write);
         let (physical, len, _) =
             found.map_err(|reason| Self::error("cpu access", format!("{reason} fault at {address:#x}")))?;
         Ok((physical, len))
@@ -265,7 +273,7 @@ impl Hardware for Flat {
             (RegionKind::Translated, Part::High { split }) => {
                 range(1 << (32 - u32::from(split))..=0xffff_ffff)
             }
-            _ => return Err(HardwareError { kind: HardwareErrorKind::NotSupported, at: "flat" }),
+            _ => return Err(HardwareError { kind: HardwareErrorKind::NotSupported, at: "flat".into() }),
         };
         Ok(Format { id: 1, name: "flat leaves", page_sizes: PageSizes::ARM_SHORT, addresses })
     }
@@ -303,7 +311,7 @@ impl Hardware for Flat {
 
     fn unmap(&mut self, space: SpaceHandle, span: Span) -> Result<Quiesced, Unfinished> {
         if self.stuck {
-            let error = HardwareError { kind: HardwareErrorKind::Unresponsive, at: "flat" };
+            let error = HardwareError { kind: HardwareErrorKind::Unresponsive, at: "flat".into() };
             return Err(Unfinished { error });
         }
         let leaves = &mut self.spaces.get_mut(&space.0).unwrap().leaves;
@@ -332,8 +340,10 @@ impl Hardware for Flat {
 
     fn translate(&mut self, device: DeviceHandle, address: u64) -> Result<PhysicalAddress, HardwareError> {
         let device = self.device(device)?;
-        let nowhere = HardwareError { kind: HardwareErrorKind::Address, at: "flat" };
-        self.reach(device, address, false).map(|found| PhysicalAddress::new(found.0)).map_err(|_| nowhere)
+        let nowhere = HardwareError { kind: HardwareErrorKind::Address, at: "flat".into() };
+        self.reach(device, Privilege::Supervisor, address, false)
+            .map(|found| PhysicalAddress::new(found.0))
+            .map_err(|_| nowhere)
     }
 
     fn walk(&self, space: SpaceHandle, address: u64) -> Option<PhysicalAddress> {
@@ -367,7 +377,12 @@ impl Platform for Flat {
         Span::new(0xc000_0000, 64 << 20).unwrap()
     }
 
-    fn start(&mut self, device: DeviceHandle, transfer: &Transfer) -> Result<(), PlatformError> {
+    fn start(
+        &mut self,
+        device: DeviceHandle,
+        transfer: &Transfer,
+        privilege: Privilege,
+    ) -> Result<(), PlatformError> {
         let device = self.device(device).map_err(|error| Self::error("start", error))?;
         let (from, to, seed) = match *transfer {
             Transfer::Write { to, seed } => (None, Some(to), seed),
@@ -384,7 +399,8 @@ impl Platform for Flat {
             faults: 0,
         };
         let (work, sum) = (paired(from, to), Checksum::new());
-        self.running = Some(Running { device, work, next: 0, written: 0, seed, sum, report, waits: None });
+        self.running =
+            Some(Running { device, privilege, work, next: 0, written: 0, seed, sum, report, waits: None });
         Ok(())
     }
 
@@ -401,7 +417,7 @@ impl Platform for Flat {
             for (side, address) in [from, to].into_iter().enumerate() {
                 let Some(address) = address else { continue };
                 running.report.tlb_lookups += 1;
-                match self.reach(running.device, address, side == 1) {
+                match self.reach(running.device, running.privilege, address, side == 1) {
                     Ok((physical, _, hit)) => {
                         running.report.tlb_misses += u64::from(!hit);
                         places[side] = Some(physical);

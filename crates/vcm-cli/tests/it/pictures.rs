@@ -82,7 +82,7 @@ fn control_characters_do_not_reach_the_terminal() {
 
 #[test]
 fn an_empty_graph_has_a_picture() {
-    let run = on_flat("");
+    let run = on_flat("[[step]]\ndo = \"reap\"\n");
     assert_eq!(picture(&run.fullest), "nothing is mapped\n");
     assert_well_formed(&svg(&run.fullest));
     assert_well_formed(&report(&run));

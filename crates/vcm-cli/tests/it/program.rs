@@ -111,6 +111,17 @@ fn exit_statuses_tell_failed_from_wrong() {
                 .into(),
         ),
         (vcm(&["run", "walkthrough", "--report", "/nowhere/x.html"]), "vcm: /nowhere/x.html: ".into()),
+        (
+            run(&walkthrough, &["--bind", "codecc=adm0"]),
+            "vcm: --bind codecc=adm0: fails has no role \"codecc\"; did you mean \"codec\"?\n".into(),
+        ),
+        (run("", &[]), "vcm: scenario fails checks nothing; give it a [[region]]".into()),
+        (
+            vcm(&["run", "walkthrough", "--json", "-", "--report", "-"]),
+            "vcm: --json - --report -: two outputs need two places\n".into(),
+        ),
+        (vcm(&["graph", "walkthrough", "--output", "/nowhere/x"]), "vcm: /nowhere/x: ".into()),
+        (vcm(&["graph", "block-sizes"]), "vcm: scenario block-sizes only measures: there is no graph".into()),
         (vcm(&["run"]), "error: the following required arguments were not provided".into()),
     ] {
         let found = text(&output.stderr);
@@ -140,6 +151,42 @@ fn files_are_written_where_they_are_asked_for() {
     assert!(std::fs::read_to_string(drawing).unwrap().starts_with("<svg "));
 }
 
+/// No place for what comes out: nothing is run. And a run that is not done leaves no empty files behind.
+#[test]
+fn outputs_are_opened_before_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (json, old) = (path("new.json"), path("old.html"));
+    std::fs::write(&old, "old".repeat(100_000)).unwrap();
+    let output = vcm(&["run", "walkthrough", "--json", &json, "--report", "/nowhere/x.html"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!((text(&output.stdout).as_str(), Path::new(&json).exists()), ("", false));
+    // The scenario is wrong on this machine: what was there stays.
+    let wrong = ["run", "walkthrough", "--bind", "codec=nobody", "--json", &json, "--report", &old];
+    assert_eq!(vcm(&wrong).status.code(), Some(2));
+    assert!(!Path::new(&json).exists());
+    assert_eq!(std::fs::metadata(&old).unwrap().len(), 300_000);
+    // What was longer is replaced to its end.
+    assert_eq!(vcm(&["run", "walkthrough", "--report", &old]).status.code(), Some(0));
+    let html = std::fs::read_to_string(&old).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && !html.contains("oldold"));
+}
+
+#[test]
+fn the_source_of_a_device_tree_is_recognised() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("board.dts");
+    let blob = folder.path().join("board.dtb");
+    std::fs::write(&source, "/dts-v1/;\n/ { };\n").unwrap();
+    let (source, blob) = (source.to_str().unwrap(), blob.to_str().unwrap());
+    let output = vcm(&["topology", source]);
+    assert_eq!(output.status.code(), Some(2));
+    let expected = format!(
+        "vcm: {source}: this is the source of a device tree, not a blob; compile it: dtc -O dtb -o {blob} {source}\n"
+    );
+    assert_eq!(text(&output.stderr), expected);
+}
+
 #[test]
 fn a_device_tree_blob_is_a_machine() {
     let folder = tempfile::tempdir().unwrap();
@@ -166,8 +213,8 @@ fn scenarios_are_not_tied_to_one_machine() {
             }
             // That machine's codec must not be given the first 16 MiB.
             let hole = (name, machine) == ("three-mappings", "apq8064-like");
-            let bind = if hole { "codec=gpu@4300000" } else { "unused=cpu" };
-            let output = vcm(&["run", name, "--machine", machine, "--quiet", "--bind", bind]);
+            let bind: &[&str] = if hole { &["--bind", "codec=gpu@4300000"] } else { &[] };
+            let output = vcm(&[&["run", name, "--machine", machine, "--quiet"], bind].concat());
             assert_eq!(output.status.code(), Some(0), "{name} on {machine}: {}", text(&output.stderr));
         }
     }

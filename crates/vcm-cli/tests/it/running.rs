@@ -1,6 +1,7 @@
 //! Scenarios on the flat machine.
 
 use crate::flat::FlatFactory;
+use vcm_cli::machine::Simulated;
 use vcm_cli::run::{Run, Silent, run};
 use vcm_cli::scenario::{Scenario, shipped, shipped_names};
 
@@ -178,6 +179,130 @@ do = "reap"
     assert!(run.record.checks.iter().any(|check| check.name == "good"));
     assert!(run.record.checks.iter().all(|check| check.name != "not done"));
     assert!(run.record.warnings[0].contains("1 step not done"), "{:?}", run.record.warnings);
+}
+
+/// Two shares that begin at different bytes of the buffer, whichever is asked about.
+#[test]
+fn shares_of_different_parts_lead_to_their_common_byte() {
+    let shares = r#"
+[[step]]
+do = "share"
+name = "tail"
+buffer = "frame"
+region = "codec space"
+offset = "48K"
+[[step]]
+do = "share"
+name = "middle"
+buffer = "frame"
+region = "kernel"
+offset = "16K"
+len = "36K"
+"#;
+    let expect = |share: &str, other: &str| {
+        format!("[[step]]\ndo = \"expect-translation\"\nshare = \"{share}\"\nother = \"{other}\"\n")
+    };
+    let pairs = [
+        ("tail", "middle"),
+        ("middle", "tail"),
+        ("tail", "frame@kernel"),
+        ("frame@kernel", "tail"),
+        ("middle", "frame@dma space"),
+        ("frame@dma space", "middle"),
+    ];
+    for (share, other) in pairs {
+        let run = on_flat(&format!("{SHARED}{shares}{}", expect(share, other)));
+        let check = run.record.checks.iter().find(|check| check.name == format!("{share} is {other}"));
+        assert!(check.is_some_and(|check| check.ok), "{check:?}");
+    }
+}
+
+/// As much as the buffer has is asked for, not gigabytes of addresses.
+#[test]
+fn a_surface_ends_with_the_buffer() {
+    let steps = r#"
+[[step]]
+do = "share"
+name = "wide"
+buffer = "frame"
+region = "codec space"
+offset = "60K"
+len = "3G"
+backed = "later"
+[[step]]
+about = "no memory"
+do = "copy"
+device = "codec"
+from = "wide"
+to = { buffer = "frame@codec space", len = "4K" }
+ends = "aborted"
+faults = 1
+"#;
+    let run = on_flat(&format!("{SHARED}{steps}"));
+    assert!(run.record.ok, "{:?}", run.record.checks);
+}
+
+#[test]
+fn a_supervisors_share_is_not_a_users() {
+    let text = SHARED.replacen(
+        "[[share]]\nbuffer = \"frame\"\nregion = \"codec space\"\n",
+        "[[share]]\nbuffer = \"frame\"\nregion = \"codec space\"\nprivilege = \"supervisor\"\n",
+        1,
+    );
+    assert_eq!(failed(&on_flat(&text)), ["codec writes frame"]);
+    let text = text.replace("to = \"frame\"", "to = \"frame\"\nas = \"supervisor\"");
+    assert_eq!(failed(&on_flat(&text)), [""; 0]);
+}
+
+/// A mapper may do what the CPU's tables cannot say. That is no fault of what it wrote.
+#[test]
+fn what_the_cpu_cannot_map_is_not_a_failed_look() {
+    let text = |kind: &str, device: &str, memory: &str| {
+        format!(
+            r#"
+[[region]]
+name = "space"
+kind = "{kind}"
+{memory}
+[[association]]
+region = "space"
+device = "{device}"
+[[target]]
+name = "main"
+memories = ["main"]
+[[buffer]]
+name = "frame"
+target = "main"
+len = "64K"
+contiguous = true
+[[share]]
+buffer = "frame"
+region = "space"
+shareability = "inner"
+[[step]]
+do = "write"
+device = "{device}"
+to = "frame"
+"#
+        )
+    };
+    let machine = Simulated::find("two-banks").unwrap();
+    for (kind, device, memory) in [("one-to-one", "dma", "memory = \"main\""), ("guest", "guest0", "")] {
+        let scenario = Scenario::parse("test.toml", &text(kind, device, memory)).unwrap();
+        let run = run(&scenario, &machine, None, &mut Silent).unwrap();
+        assert!(run.record.ok, "{kind}: {:?}", run.record.checks);
+        let names: Vec<_> = run.record.checks.iter().map(|check| check.name.as_str()).collect();
+        assert!(names.contains(&"at the end frame is not checked by the CPU"), "{names:?}");
+        assert!(run.record.warnings[0].contains("was not checked by the CPU"), "{:?}", run.record.warnings);
+        // With attributes that the CPU has as well it looks.
+        let plain = text(kind, device, memory).replace("\"inner\"", "\"outer\"");
+        let scenario = Scenario::parse("test.toml", &plain).unwrap();
+        let run = vcm_cli::run::run(&scenario, &machine, None, &mut Silent).unwrap();
+        assert!(
+            run.record.checks.iter().any(|check| check.name == "at the end frame holds what was written")
+        );
+        assert_eq!(run.record.warnings, [""; 0]);
+    }
 }
 
 #[test]

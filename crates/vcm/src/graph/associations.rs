@@ -1,7 +1,7 @@
 //! Devices, and their associations with regions.
 
 use super::Graph;
-use crate::association::Activation;
+use crate::PhysicalAddress;
 use crate::device::{DeviceRequest, FaultHook, Hook};
 use crate::error::Error;
 use crate::hardware::{Hardware, Part};
@@ -23,13 +23,7 @@ impl Graph {
     /// # Errors
     /// [`Error::DeviceInUse`] while it is associated; [`Error::UnknownDevice`].
     pub fn remove_device(&mut self, device: DeviceId) -> Result<(), Error> {
-        match self.devices.device(device)?.associations.first() {
-            Some(association) => Err(Error::DeviceInUse { device, association: *association }),
-            None => {
-                self.devices.devices.remove(device.0);
-                Ok(())
-            }
-        }
+        self.devices.remove_device(device)
     }
 
     /// Links a region with a device, inactive at first. All that is backed already, and all that will be, is
@@ -68,7 +62,7 @@ impl Graph {
     /// # Errors
     /// [`Error::UnknownAssociation`].
     pub fn association_part(&self, association: AssociationId) -> Result<Part, Error> {
-        Ok(self.devices.association(association)?.part)
+        self.devices.part_of(association)
     }
 
     /// Makes an inactive association serve another part of its device's addresses.
@@ -110,7 +104,20 @@ impl Graph {
     /// # Errors
     /// [`Error::UnknownAssociation`].
     pub fn is_active(&self, association: AssociationId) -> Result<bool, Error> {
-        Ok(matches!(self.devices.association(association)?.activation, Activation::Active(_)))
+        self.devices.is_active(association)
+    }
+
+    /// Where the page tables that an association's device translates through begin, in physical memory. `None` for
+    /// one-to-one regions, and where the hardware does not tell.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAssociation`].
+    pub fn table_root(
+        &self,
+        association: AssociationId,
+        hardware: &dyn Hardware,
+    ) -> Result<Option<PhysicalAddress>, Error> {
+        Ok(self.devices.association(association)?.space.and_then(|space| hardware.table_root(space)))
     }
 
     /// Installs `hook` to answer a device's faults, in place of the one before, which is returned.

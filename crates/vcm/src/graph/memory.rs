@@ -2,11 +2,11 @@
 
 use super::Graph;
 use crate::allocation::Allocation;
-use crate::association::reap_ranges;
 use crate::error::{Error, Holder};
 use crate::hardware::Hardware;
 use crate::id::{AllocationId, PoolId, TargetId};
 use crate::pool::Policy;
+use crate::space::reap_ranges;
 use crate::target::AllocationRequest;
 use crate::teardown::Reaped;
 use crate::{PhysicalAddress, Span};
@@ -16,7 +16,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::MemoryHeld`] when a pool or an allocation has part of it, [`Error::BadLength`] when it is not made of
-    /// whole pages or the policy's blocks do not fit, [`Error::OutOfMemory`].
+    /// whole pages, [`Error::PolicyTooLarge`], [`Error::OutOfMemory`].
     pub fn add_pool(&mut self, label: &str, memory: Span, policy: Policy) -> Result<PoolId, Error> {
         self.no_allocation_holds(memory)?;
         self.targets.add_pool(label, memory, policy)

@@ -2,6 +2,7 @@
 
 mod associations;
 mod faults;
+mod info;
 #[cfg(feature = "serde")]
 mod json;
 mod look;
@@ -11,7 +12,7 @@ mod reservations;
 mod view;
 
 pub use faults::{Handled, Verdict};
-pub use look::{
+pub use info::{
     AllocationInfo, AssociationInfo, AssociationState, DeviceInfo, MapperInfo, PoolInfo, RegionInfo,
     ReservationInfo, ReservationState, TargetInfo, Translation,
 };

@@ -29,7 +29,7 @@ impl Graph {
         device: DeviceId,
         window: Span,
     ) -> Result<RegionId, Error> {
-        let kind = self.devices.device(device)?.kind;
+        let kind = self.devices.kind_of(device)?;
         self.create_region(&RegionRequest::new(label, kind, window))
     }
 

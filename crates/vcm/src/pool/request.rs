@@ -27,6 +27,18 @@ pub struct FixedCounts {
     pub contiguous: u64,
 }
 
+impl FixedCounts {
+    /// What all of it takes, in bytes.
+    pub const fn bytes(self) -> u128 {
+        let [large, section, middle, small] = [self.of_16m, self.of_1m, self.of_64k, self.of_4k];
+        ((large as u128) << 24)
+            + ((section as u128) << 20)
+            + ((middle as u128) << 16)
+            + ((small as u128) << 12)
+            + self.contiguous as u128
+    }
+}
+
 /// A request for memory in blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BlockRequest {

@@ -83,7 +83,7 @@ enum Step {
 }
 
 pub(super) fn error(kind: HardwareErrorKind) -> HardwareError {
-    HardwareError { kind, at: "fake machine" }
+    HardwareError { kind, at: "fake machine".into() }
 }
 
 fn unfinished() -> Unfinished {
