@@ -140,7 +140,7 @@ fn reserved_windows_reach_the_device_they_are_for() {
 fn the_small_machine_has_more_masters_than_banks() {
     let machine = machine("two-banks");
     let [iommu] = machine.iommus.as_slice() else { panic!() };
-    assert_eq!((iommu.context_banks, iommu.tlb_entries, iommu.coherent_walk), (2, Some(8), false));
+    assert_eq!((iommu.context_banks, iommu.tlb_entries, iommu.coherent_walk), (2, Some(8), true));
     let translated = machine.masters.iter().filter(|master| !master.streams().is_empty());
     assert_eq!(translated.count(), 4);
     assert_eq!(machine.master("dma").unwrap().attachment, Attachment::Direct);
