@@ -37,6 +37,21 @@ fn addresses_that_a_device_must_not_have_are_never_handed_out() {
     assert_eq!(reserved.len() as u128, free / u128::from(SIZE_4K));
 }
 
+/// "No gap" alone does not tell why a region that nobody reserved from has none.
+#[test]
+fn a_region_without_a_gap_says_what_its_devices_keep_out() {
+    let mut world = World::new();
+    let device = world.device_with_windows("windows", machine::CODEC_A, &[span(0, 0x40_0000)]);
+    let region = world.region("windows", RegionKind::Translated, 0, 0x40_0000);
+    let error = world.graph.reserve(region, SIZE_4K, RW).map(drop);
+    assert_eq!(error, Ok(()), "there is room before");
+    let region = world.region("all kept out", RegionKind::Translated, 0, 0x40_0000);
+    world.associate(region, device);
+    let error = world.graph.reserve(region, SIZE_4K, RW).unwrap_err();
+    let text = world.graph.explain(error).to_string();
+    assert!(text.contains("4194304 bytes of it are reserved windows of its devices"), "{text}");
+}
+
 #[test]
 fn a_reservation_in_the_way_of_a_window_is_named() {
     let mut world = World::new();

@@ -3,6 +3,7 @@
 use super::{AssociationState, Graph, ReservationState};
 use crate::error::Error;
 use crate::id::{AllocationId, DeviceId, RegionId};
+use crate::region::Occupant;
 use crate::{Bytes, Label};
 use core::fmt;
 
@@ -27,6 +28,14 @@ impl Graph {
 
     fn device_label(&self, id: DeviceId) -> Option<Label> {
         self.devices.devices.get(id.0).map(|device| device.label)
+    }
+
+    /// The bytes of a region that no reservation is made from, because a device must never be given them.
+    fn kept_out(&self, id: RegionId) -> u128 {
+        let Some(region) = self.regions.get(id.0) else { return 0 };
+        let bounds = region.bounds.iter().flat_map(|(_, bound)| bound.ranges.iter());
+        let windows = region.ranges.iter().chain(bounds);
+        windows.filter(|(_, _, held)| **held == Occupant::ReservedWindow).map(|(_, span, _)| span.len()).sum()
     }
 
     fn allocation_label(&self, id: AllocationId) -> Option<Label> {
@@ -148,8 +157,14 @@ impl fmt::Display for Explained<'_> {
             }
             Error::Occupied { region: id, .. }
             | Error::RegionInUse { region: id, .. }
-            | Error::NoSpace { region: id, .. }
             | Error::OutsideRegion { region: id, .. } => write!(f, " ({id} is {})", region(id).1),
+            Error::NoSpace { region: id, .. } => {
+                write!(f, " ({id} is {}", region(id).1)?;
+                match graph.kept_out(id) {
+                    0 => f.write_str(")"),
+                    bytes => write!(f, ", {bytes} bytes of it are reserved windows of its devices)"),
+                }
+            }
             Error::KindMismatch { region: id, device, .. }
             | Error::AlreadyAssociated { region: id, device, .. }
             | Error::NotTranslatable { region: id, device, .. }
