@@ -70,6 +70,7 @@ mod engine;
 mod error;
 mod format;
 mod gather;
+mod layout;
 mod memory;
 mod table;
 

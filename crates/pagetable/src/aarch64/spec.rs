@@ -3,72 +3,25 @@
 //! Source: Arm ARM DDI 0487, D8.3 "Translation table descriptor formats" (VMSAv8-64, 4 KiB granule, 48-bit output
 //! addresses); memory types from the same chapter.
 
-/// A run of bits in a 64-bit descriptor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Field {
-    /// The lowest bit.
-    pub shift: u32,
-    /// How many bits.
-    pub width: u32,
-}
+use crate::layout::{descriptor, field};
 
-impl Field {
-    const fn new(shift: u32, width: u32) -> Self {
-        Self { shift, width }
-    }
+field!(u64);
 
-    /// The field's bits set, all others clear.
-    pub const fn mask(self) -> u64 {
-        (u64::MAX >> (64 - self.width)) << self.shift
-    }
-
-    /// The field's value in `word`.
-    pub const fn get(self, word: u64) -> u64 {
-        (word & self.mask()) >> self.shift
-    }
-
-    /// A word with `value` in the field, and zeros elsewhere.
-    pub const fn of(self, value: u64) -> u64 {
-        (value << self.shift) & self.mask()
-    }
-}
-
-macro_rules! descriptor {
-    ($(#[$doc:meta])* $descriptor:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        #[repr(transparent)]
-        pub struct $descriptor(pub u64);
-
-        impl From<u64> for $descriptor {
-            #[inline]
-            fn from(word: u64) -> Self {
-                Self(word)
-            }
-        }
-        impl From<$descriptor> for u64 {
-            #[inline]
-            fn from(descriptor: $descriptor) -> u64 {
-                descriptor.0
-            }
-        }
-    };
-}
 descriptor! {
     /// An entry of a level-0 table: bits 47:39 of the address choose it, and it covers 512 GiB. Never a block.
-    Level0Descriptor
+    Level0Descriptor(u64)
 }
 descriptor! {
     /// An entry of a level-1 table: bits 38:30 of the address choose it, and it covers 1 GiB.
-    Level1Descriptor
+    Level1Descriptor(u64)
 }
 descriptor! {
     /// An entry of a level-2 table: bits 29:21 of the address choose it, and it covers 2 MiB.
-    Level2Descriptor
+    Level2Descriptor(u64)
 }
 descriptor! {
     /// An entry of a level-3 table: bits 20:12 of the address choose it, and it covers 4 KiB.
-    Level3Descriptor
+    Level3Descriptor(u64)
 }
 
 /// \[1:0\] What the entry is. Bit 0 clear: it translates nothing.

@@ -3,64 +3,18 @@
 //! Source: Arm ARM DDI 0406C, B3.5.1 "Short-descriptor translation table format descriptors",
 //! with TEX remap, and the access permissions of the same chapter.
 
-/// A run of bits in a 32-bit descriptor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Field {
-    /// The lowest bit.
-    pub shift: u32,
-    /// How many bits.
-    pub width: u32,
+use crate::layout::{descriptor, field};
+
+field!(u32);
+
+descriptor! {
+    /// An entry of the level-1 table: bits 31:20 of the address choose it, and it covers 1 MiB.
+    Level1Descriptor(u32)
 }
-
-impl Field {
-    const fn new(shift: u32, width: u32) -> Self {
-        Self { shift, width }
-    }
-
-    /// The field's bits set, all others clear.
-    pub const fn mask(self) -> u32 {
-        (u32::MAX >> (32 - self.width)) << self.shift
-    }
-
-    /// The field's value in `word`.
-    pub const fn get(self, word: u32) -> u32 {
-        (word & self.mask()) >> self.shift
-    }
-
-    /// A word with `value` in the field, and zeros elsewhere.
-    pub const fn of(self, value: u32) -> u32 {
-        (value << self.shift) & self.mask()
-    }
+descriptor! {
+    /// An entry of a level-2 table: bits 19:12 of the address choose it, and it covers 4 KiB.
+    Level2Descriptor(u32)
 }
-
-/// An entry of the level-1 table: bits 31:20 of the address choose it, and it covers 1 MiB.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct Level1Descriptor(pub u32);
-
-/// An entry of a level-2 table: bits 19:12 of the address choose it, and it covers 4 KiB.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct Level2Descriptor(pub u32);
-
-macro_rules! words {
-    ($descriptor:ident) => {
-        impl From<u32> for $descriptor {
-            #[inline]
-            fn from(word: u32) -> Self {
-                Self(word)
-            }
-        }
-        impl From<$descriptor> for u32 {
-            #[inline]
-            fn from(descriptor: $descriptor) -> u32 {
-                descriptor.0
-            }
-        }
-    };
-}
-words!(Level1Descriptor);
-words!(Level2Descriptor);
 
 /// Fields of a level-1 entry, by its type.
 pub mod level1 {

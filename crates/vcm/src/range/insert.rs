@@ -162,7 +162,10 @@ impl Tree {
 
     /// Puts `child` (whose children are `height` levels of inner nodes high) behind its sibling `left`, at
     /// `index` of `parent`, splitting upwards.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "where the child goes, and all that the parent notes of it"
+    )]
     fn insert_child(
         &mut self,
         left: u32,
