@@ -1,0 +1,74 @@
+//! QEMU's devices as independent hardware: registers and interrupt lines of machine models that others wrote, for
+//! testing drivers and our own models against. No guest code runs; the CPU is parked, and this process accesses
+//! registers over QEMU's qtest socket.
+//!
+//! ```no_run
+//! use vcm_qemu::{ArmVirt, Frame, Level};
+//!
+//! let mut virt = ArmVirt::start()?;
+//!
+//! // Interrupt 40: level-sensitive by default, priority 0xa0, enabled; then distributor and CPU interface.
+//! let mut batch = virt.batch();
+//! batch.write8(Frame::Distributor, 0x400 + 40, 0xa0)?;
+//! batch.write32(Frame::Distributor, 0x104, 1 << 8)?;
+//! batch.write32(Frame::Distributor, 0x000, 1)?;
+//! batch.write32(Frame::CpuInterface, 0x004, 0xf0)?;
+//! batch.write32(Frame::CpuInterface, 0x000, 1)?;
+//! batch.run()?; // One round trip.
+//!
+//! virt.set_line(40, Level::High)?; // What a device does.
+//! assert_eq!(virt.outputs()?.irq, Level::High);
+//! assert_eq!(virt.read32(Frame::CpuInterface, 0x00c)?, 40); // GICC_IAR: acknowledged.
+//!
+//! virt.reset()?; // As new, in about a millisecond.
+//! # Ok::<(), vcm_qemu::Error>(())
+//! ```
+//!
+//! [`Machine`] starts any QEMU and has its parts: [`Qtest`], [`Qmp`] and [`Memory`]. [`ArmVirt`] is the Arm machine
+//! with a GICv2. Every wait has a time-out, and every error says what was asked and what QEMU printed. QEMU is killed
+//! when its [`Machine`] is dropped, and by a watchdog when this process is killed.
+//!
+//! # Versions
+//!
+//! QEMU 7.2 and newer. Before 8.2 QEMU cannot report the GIC's own outputs; [`ArmVirt`] then watches the CPU's inputs
+//! and reads two GICH registers for the maintenance interrupt.
+//!
+//! # Where QEMU's GICv2 deviates
+//!
+//! All but the crash are held by tests of this crate, on QEMU 10.0; the reasons are in QEMU's hw/intc/arm_gic.c.
+//!
+//! - When the guest deactivates a physical interrupt through a list register with the HW bit, the physical side is
+//!   not looked at again: a level that is still there, or an edge that came meanwhile, is signalled only after the next
+//!   write to GICD or GICC. Writing GICC_PMR its own value is enough. Real hardware signals at once.
+//! - After a reset the outputs keep their levels until the next write, and the active priorities (GICC_APRn,
+//!   GICC_NSAPRn, GICH_APR) keep their values. [`ArmVirt::reset`] does such writes.
+//! - GICC_AIAR, GICC_AEOIR and GICC_AHPPIR do not exist; they read as zero.
+//! - GICH_LR4, one past the last of its four list registers, can be written and read, and does nothing.
+//! - With several CPUs an access from the socket crashes QEMU, as it belongs to no CPU. [`ArmVirt`] has one.
+//! - There is one CPU, so GICD_ITARGETSR reads as zero and ignores writes, as Arm IHI 0048B.b 4.3.12 wants.
+//! - A list register with the HW bit that names an interrupt which is not active is accepted in silence.
+#![forbid(unsafe_code)]
+
+mod arm_virt;
+mod batch;
+mod error;
+mod interrupt_lines;
+mod line_socket;
+mod machine;
+mod memory;
+mod process;
+mod qmp;
+mod qtest;
+mod version;
+
+pub use arm_virt::{
+    ArmVirt, Frame, GicBatch, GicStep, MAINTENANCE_INTERRUPT, Outputs, RAM, SHARED_INTERRUPTS, Watch,
+};
+pub use batch::{Batch, Step};
+pub use error::Error;
+pub use interrupt_lines::{InterruptEvent, InterruptLines, Level, REPORTED_LINES};
+pub use machine::{Machine, MachineBuilder};
+pub use memory::Memory;
+pub use qmp::{Property, Qmp};
+pub use qtest::{Qtest, Width};
+pub use version::Version;
