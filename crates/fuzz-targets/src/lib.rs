@@ -4,9 +4,11 @@
 //! `fuzz/corpus`, which the ordinary tests replay.
 #![forbid(unsafe_code)]
 
+mod interrupts;
 mod operations;
 mod scenario;
 
+pub use interrupts::{InterruptTally, interrupts};
 pub use operations::{Tally, operations};
 pub use scenario::{Fed, scenario};
 

@@ -66,3 +66,34 @@ fn random_operations() {
     ];
     assert!(counts.iter().all(|count| *count > 20), "{tally:?}");
 }
+
+#[test]
+fn interrupts() {
+    replay("interrupts", |bytes| {
+        vcm_fuzz_targets::interrupts(bytes);
+    });
+}
+
+/// Random inputs, and the proof that they reach what they are meant to test.
+#[test]
+fn random_interrupts() {
+    let mut tally = vcm_fuzz_targets::InterruptTally::default();
+    for seed in 0..2000_u64 {
+        let bytes: Vec<u8> = (0..600).map(|index| vcm_platform::pattern(seed, index)).collect();
+        println!("seed {seed}");
+        tally += vcm_fuzz_targets::interrupts(&bytes);
+    }
+    println!("{tally:?}");
+    let counts = [
+        tally.acknowledged,
+        tally.ended,
+        tally.handled,
+        tally.forwarded,
+        tally.automasked,
+        tally.parted_in_flight,
+        tally.ignored,
+        tally.restored,
+        tally.reached,
+    ];
+    assert!(counts.iter().all(|count| *count > 100), "{tally:?}");
+}
