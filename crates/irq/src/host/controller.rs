@@ -13,7 +13,8 @@ pub trait Controller {
     /// (Arm IHI 0069H 2.2.1).
     fn has_active_state(&self, interrupt: HostInterrupt) -> bool;
 
-    /// Lets the interrupt be signalled.
+    /// Lets the interrupt be signalled. When this returns, the controller has taken it: what is read from memory
+    /// afterwards is read later.
     fn enable(&self, interrupt: HostInterrupt);
 
     /// Keeps the interrupt from being signalled. When this returns, none that is not acknowledged already will be.

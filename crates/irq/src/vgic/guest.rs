@@ -4,8 +4,9 @@
 //! `by` is out of the guest and saved when one of these is called.
 
 use super::interface::Group;
+use super::save::withstands;
 use super::vm::{Machine, Model, Vm};
-use super::word::{ACTIVE, EDGE, ENABLED, FORWARDED, GROUP_1, Kind, LINE, PENDING, State};
+use super::word::{ACTIVE, EDGE, ENABLED, FORWARDED, GROUP_1, Kind, LINE, PENDING, SAMPLED, State};
 use crate::host::Controller;
 use crate::route::Route;
 use crate::sync::Ordering;
@@ -61,9 +62,29 @@ impl<M: Machine> Vm<M> {
     /// Enables an interrupt. For a forwarded one the host line is enabled too.
     pub fn enable(&self, by: VcpuId, interrupt: u32) {
         let Some(word) = self.word(by, interrupt) else { return };
+        let disabled = word.load();
+        if disabled.has(FORWARDED | SAMPLED | PENDING) && !disabled.any(ENABLED | ACTIVE) {
+            self.withdraw(by, interrupt);
+        }
         let before = word.set(ENABLED);
         self.requeue(interrupt, before.with(ENABLED));
         self.tell_line(by, interrupt);
+    }
+
+    /// Takes back a forwarded interrupt that came before the guest disabled it, if its device has been contented since: with
+    /// a real controller the guest would not see it either.
+    fn withdraw(&self, by: VcpuId, interrupt: u32) {
+        let Some(held) = self.hold(by, interrupt) else { return };
+        if !withstands(self, interrupt) {
+            let (before, _) = self.change(&held, |state| {
+                let gone = state.has(FORWARDED | SAMPLED | PENDING) && !state.any(ENABLED | ACTIVE);
+                if gone { state.without(PENDING) } else { state }
+            });
+            if before.has(FORWARDED | SAMPLED | PENDING) && !before.any(ENABLED | ACTIVE) {
+                self.machine.host().controller().deactivate(self.physical(interrupt));
+            }
+        }
+        self.release(held);
     }
 
     /// Disables an interrupt. For a forwarded one the host line is disabled too, so that a device whose interrupt is ended before

@@ -2,8 +2,8 @@
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Words of 64 numbers: 0 to 1023. loom gets those below 64 only: it has to be told of every atomic.
-const WORDS: usize = if cfg!(loom) { 1 } else { 16 };
+/// Words of 64 numbers: 0 to 1023. loom gets those below 128 only: it follows every atomic.
+const WORDS: usize = if cfg!(loom) { 2 } else { 16 };
 
 /// The set. A number in it is a hint; the interrupt's word is the truth.
 #[derive(Debug)]
