@@ -1,12 +1,17 @@
 //! The seam to a machine: what any machine offers to the mapping graph.
 #![forbid(unsafe_code)]
 
+mod interrupts;
 mod inventory;
 mod platform;
 pub mod topology;
 mod transfer;
 mod visit;
 
+pub use interrupts::{
+    AssignmentHandle, AssignmentRequest, GuestEnd, GuestHandle, GuestRequest, InterruptCounts,
+    InterruptRemains, Interrupts, LineDescription, Pace, Quieting, Stage, Way,
+};
 pub use inventory::Inventory;
 pub use platform::{DeviceDescription, Event, FaultToken, MemoryDescription, Platform, PlatformError};
 pub use transfer::{

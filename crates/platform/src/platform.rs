@@ -1,6 +1,6 @@
 //! The seam: what any machine offers.
 
-use crate::{Transfer, TransferReport};
+use crate::{Interrupts, Transfer, TransferReport};
 use std::fmt;
 use vcm::{Answer, CpuAddress, DeviceHandle, Fault, Hardware, Privilege, RegionKind, Span};
 
@@ -70,7 +70,7 @@ pub enum Event {
 pub struct PlatformError {
     /// What was asked, of what.
     pub what: String,
-    /// Why it was not done.
+    /// Why it was not done. The name of an error number may come first: `EAGAIN: ...`.
     pub why: String,
 }
 
@@ -97,6 +97,11 @@ pub trait Platform: Hardware {
 
     /// The CPU's addresses that its virtual memory manager lends to the graph.
     fn cpu_span(&self) -> Span;
+
+    /// The machine's interrupts and guests, if it can give a device's interrupts to a guest.
+    fn interrupts(&mut self) -> Option<&mut dyn Interrupts> {
+        None
+    }
 
     /// Starts a transfer whose transactions are made as `privilege`; events tell of its progress. A device does one
     /// transfer at a time.
