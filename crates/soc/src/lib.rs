@@ -1,4 +1,4 @@
-//! A simulated system on chip at register level: MSM SMMUs, memories, processors and bus masters.
+//! A simulated system on chip at register level: MSM SMMUs, a GIC, memories, processors, bus masters and guests.
 //!
 //! [`Soc`] is a machine as [`vcm_platform::Platform`] offers it: the real drivers and the real page tables run on it,
 //! down to registers and to words in memory, and bus masters move real bytes through what they programmed.
@@ -47,12 +47,49 @@
 //!
 //! Time passes in transactions: a master makes one in each step, and masters take turns. A run is the same each time.
 //!
+//! # Interrupts and guests
+//! SMMUs and bus masters have lines into a GICv2 with virtualization ([`hardware::gic`]). A small hypervisor takes the
+//! host's interrupts, and gives those of bus masters to guests, by `vcm-irq`, forwarded or not; what a guest's software
+//! does with them is [`hardware::guest`]. All of it is [`vcm_platform::Interrupts`]:
+//!
+//! ```
+//! use vcm_irq::kvm::Mode;
+//! use vcm_platform::topology::{Topology, shipped};
+//! use vcm_platform::{AssignmentRequest, GuestEnd, GuestRequest, Interrupts, Pace, Quieting, Stage, Way};
+//! use vcm_soc::Soc;
+//! use vcm_soc::hardware::Options;
+//!
+//! let topology = Topology::from_device_tree(shipped("apq8064-like").unwrap())?;
+//! let mut soc = Soc::new(&topology, &Options::default())?;
+//! let line = soc.lines()[0].clone();
+//! let guest = soc.start_guest(&GuestRequest {
+//!     name: "camera".to_owned(),
+//!     vcpus: 2,
+//!     quieting: Quieting::BeforeEnd,
+//!     end: GuestEnd::Together,
+//! })?;
+//! let (device, interrupt) = (line.device, line.interrupt);
+//! let (given, mode) =
+//!     soc.assign(&AssignmentRequest { device, interrupt, guest, gsi: 40, way: Way::Forwarded })?;
+//! assert_eq!(mode, Mode::Forwarded);
+//! soc.settle()?;
+//!
+//! // The guest takes ten interrupts. Each costs one exit, and none is a maintenance interrupt.
+//! soc.ask(device, interrupt, 10, Pace::Served)?;
+//! assert!(soc.run_until(given, Stage::InService)?);
+//! soc.settle()?;
+//! let counts = soc.counts(given);
+//! assert_eq!((counts.delivered, counts.exits, counts.maintenance_exits, counts.lost), (10, 10, 0, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The oracle
 //! Every TLB entry remembers its story: which transaction filled it, for whom, and from which table entry. The bus
 //! remembers which memory was given back, and when. A transaction that passes through an entry to memory that was
 //! given back, or through a stale entry to memory that has another owner since, is an error of the run, told with
 //! that story; so is a walk that reads a table that was given back.
-//! [`Soc::set_invalidations`] leaves invalidations out, to see that it works.
+//! [`Soc::set_invalidations`] leaves invalidations out, to see that it works. The GIC has an oracle too: whoever breaks the
+//! architecture's rules on list registers or ends an interrupt twice is told so by an error of the run.
 //!
 //! # Failures
 //! [`Soc::fail_hardware_at`] lets any single register access or table allocation fail; [`Soc::repair`] brings the
@@ -60,6 +97,8 @@
 #![forbid(unsafe_code)]
 
 pub mod hardware;
+mod hypervisor;
 mod soc;
 
+pub use hypervisor::HypervisorError;
 pub use soc::{SmmuStatistics, Soc, SocError, Statistics};

@@ -1,6 +1,13 @@
-//! Interrupt lines, from the units that raise them to whoever takes them.
+//! Interrupt lines, from the units that raise them to the interrupt controller.
 
-use std::collections::{BTreeMap, VecDeque};
+use super::gic::{Config, Gic};
+
+/// CPUs that the interrupt controller signals: the first is the host's own, the others can run guests.
+pub const CPUS: usize = 4;
+/// List registers of each CPU, as a GIC-400 has them (Arm DDI 0471B 2.1).
+const LIST_REGISTERS: usize = 4;
+/// Interrupts: all that a GICv2 can have (Arm IHI 0048B.b 2.2.1).
+const INTERRUPTS: u32 = 1020;
 
 /// The state of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,69 +18,77 @@ pub enum Level {
     High,
 }
 
-/// The machine's interrupt lines, by their number at the interrupt controller.
-///
-/// A line that goes high is queued once; when its handling is [complete](Self::complete) and it is still high, it
-/// is queued again. That is what a level-sensitive input of a GIC does.
-#[derive(Debug, Default)]
+/// One unit's wire to an input of the interrupt controller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wire(usize);
+
+/// The machine's interrupt controller and what is wired to it. An input with several wires is high while one of them is.
+#[derive(Debug)]
 pub struct Interrupts {
-    lines: BTreeMap<u32, Level>,
-    queue: VecDeque<u32>,
+    gic: Gic,
+    wires: Vec<(u32, Level)>,
+}
+
+impl Default for Interrupts {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Interrupts {
-    /// No line is high.
-    pub const fn new() -> Self {
-        Self { lines: BTreeMap::new(), queue: VecDeque::new() }
+    /// A controller after reset, with nothing wired to it.
+    pub fn new() -> Self {
+        let config = Config { cpus: CPUS, interrupts: INTERRUPTS, list_registers: LIST_REGISTERS };
+        // The numbers above are ones that a GIC can have, whatever the topology says.
+        let gic = Gic::new(config).expect("the shape of a GIC-400");
+        Self { gic, wires: Vec::new() }
     }
 
-    /// Sets the line `number`.
-    pub fn set(&mut self, number: u32, level: Level) {
-        let before = self.lines.insert(number, level).unwrap_or(Level::Low);
-        if before == Level::Low && level == Level::High {
-            self.queue(number);
+    /// The interrupt controller.
+    pub const fn gic(&self) -> &Gic {
+        &self.gic
+    }
+
+    /// The interrupt controller.
+    pub const fn gic_mut(&mut self) -> &mut Gic {
+        &mut self.gic
+    }
+
+    /// Wires a unit to the input of interrupt `number`; that of a private one is the first CPU's. Where there is none,
+    /// the wire leads nowhere.
+    pub fn wire(&mut self, number: u32) -> Wire {
+        self.wires.push((number, Level::Low));
+        Wire(self.wires.len() - 1)
+    }
+
+    /// The number that a wire leads to.
+    pub fn number(&self, wire: Wire) -> Option<u32> {
+        self.wires.get(wire.0).map(|(number, _)| *number)
+    }
+
+    /// Drives a wire.
+    pub fn set(&mut self, wire: Wire, level: Level) {
+        let Some((number, now)) = self.wires.get_mut(wire.0) else { return };
+        let number = *number;
+        if std::mem::replace(now, level) != level {
+            let level = self.level(number);
+            // A number that is no peripheral's has no input.
+            let _ = match number {
+                ..32 => self.gic.set_private_line(0, number, level),
+                _ => self.gic.set_line(number, level),
+            };
         }
     }
 
-    /// Raises the line `number` and lowers it at once.
-    pub fn pulse(&mut self, number: u32) {
-        self.queue(number);
+    /// Raises a wire and lowers it at once.
+    pub fn pulse(&mut self, wire: Wire) {
+        self.set(wire, Level::High);
+        self.set(wire, Level::Low);
     }
 
-    fn queue(&mut self, number: u32) {
-        if !self.queue.contains(&number) {
-            self.queue.push_back(number);
-        }
-    }
-
-    /// Takes the interrupt that has waited longest.
-    pub fn take(&mut self) -> Option<u32> {
-        self.queue.pop_front()
-    }
-
-    /// Says that `number` was handled.
-    pub fn complete(&mut self, number: u32) {
-        if self.level(number) == Level::High {
-            self.queue(number);
-        }
-    }
-
-    /// Queues every line that is high, as if each handling had just been completed.
-    pub fn repeat(&mut self) {
-        let high: Vec<_> = self
-            .lines
-            .iter()
-            .filter(|(_, level)| **level == Level::High)
-            .map(|(number, _)| *number)
-            .collect();
-        for number in high {
-            self.queue(number);
-        }
-    }
-
-    /// The state of the line `number`.
+    /// The state of the input of interrupt `number`.
     pub fn level(&self, number: u32) -> Level {
-        self.lines.get(&number).copied().unwrap_or(Level::Low)
+        if self.wires.contains(&(number, Level::High)) { Level::High } else { Level::Low }
     }
 }
 
@@ -82,27 +97,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_stays_high_comes_again() {
+    fn an_input_is_high_while_one_of_its_wires_is() {
         let mut interrupts = Interrupts::new();
-        interrupts.set(97, Level::High);
-        interrupts.set(97, Level::High);
-        assert_eq!((interrupts.take(), interrupts.take()), (Some(97), None));
-        interrupts.complete(97);
-        assert_eq!(interrupts.take(), Some(97));
-        interrupts.repeat();
-        assert_eq!(interrupts.take(), Some(97));
-        interrupts.set(97, Level::Low);
-        interrupts.complete(97);
-        interrupts.repeat();
-        assert_eq!(interrupts.take(), None);
+        let [one, other] = [97, 97].map(|number| interrupts.wire(number));
+        interrupts.set(one, Level::High);
+        interrupts.set(other, Level::High);
+        interrupts.set(one, Level::Low);
+        assert_eq!(interrupts.level(97), Level::High);
+        interrupts.set(other, Level::Low);
+        assert_eq!(interrupts.level(97), Level::Low);
+        interrupts.pulse(one);
+        assert_eq!(interrupts.level(97), Level::Low);
     }
 
     #[test]
-    fn a_pulse_comes_once() {
+    fn a_wire_can_lead_nowhere() {
         let mut interrupts = Interrupts::new();
-        interrupts.pulse(40);
-        assert_eq!(interrupts.take(), Some(40));
-        interrupts.complete(40);
-        assert_eq!(interrupts.take(), None);
+        for number in [0, 16, 25, 1020, u32::MAX] {
+            let wire = interrupts.wire(number);
+            interrupts.set(wire, Level::High);
+            assert_eq!(interrupts.number(wire), Some(number));
+        }
+        assert_eq!(interrupts.gic().findings(), []);
     }
 }

@@ -9,8 +9,8 @@ use vcm_pagetable::{TableError, TableMemory, Word};
 
 /// The board and what drivers need beside it.
 #[derive(Debug)]
-pub(super) struct Machine {
-    pub(super) board: Board,
+pub(crate) struct Machine {
+    pub(crate) board: Board,
     pub(super) tables: TableArea,
     pub(super) injection: Injection,
 }
@@ -65,7 +65,7 @@ impl Injection {
 
 /// The machine, shared by the drivers' ports and the platform.
 #[derive(Clone, Debug)]
-pub(super) struct Shared(Arc<Mutex<Machine>>);
+pub(crate) struct Shared(Arc<Mutex<Machine>>);
 
 impl Shared {
     pub(super) fn new(machine: Machine) -> Self {
@@ -73,7 +73,7 @@ impl Shared {
     }
 
     /// The machine, for a moment: nobody calls a driver meanwhile.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Machine> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Machine> {
         // A panic elsewhere leaves a machine that is as good as any: it is hardware.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

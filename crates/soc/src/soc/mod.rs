@@ -1,6 +1,7 @@
 //! The platform: the board with its drivers.
 
 mod devices;
+mod interrupts;
 mod machine;
 mod mapping;
 mod running;
@@ -8,14 +9,17 @@ mod space;
 mod statistics;
 mod table_area;
 
+pub(crate) use machine::Shared;
 pub use statistics::{SmmuStatistics, Statistics};
 
 use crate::hardware::smmu::Invalidations;
 use crate::hardware::{
     Board, BoardError, Master, MasterId, Options, Port as MasterPort, ProcessorId, SmmuId,
 };
+use crate::hypervisor::{Hypervisor, HypervisorError};
 use devices::{Device, Unit, short_mmu};
-use machine::{Injection, Machine, Port, Shared};
+use interrupts::HostSide;
+use machine::{Injection, Machine, Port};
 use space::{REMAP, Space, Tables};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -52,6 +56,8 @@ pub enum SocError {
     },
     /// The CPU's page table could not be made.
     Tables(HardwareError),
+    /// The interrupt controller's driver did not take it.
+    Interrupts(HypervisorError),
 }
 
 impl fmt::Display for SocError {
@@ -62,6 +68,7 @@ impl fmt::Display for SocError {
             Self::Probe(error) => error.fmt(f),
             Self::Context { device, error } => write!(f, "device `{device}`: {error}"),
             Self::Tables(error) => error.fmt(f),
+            Self::Interrupts(error) => error.fmt(f),
         }
     }
 }
@@ -99,6 +106,8 @@ struct Waiting {
 pub struct Soc {
     name: String,
     machine: Shared,
+    hypervisor: Hypervisor,
+    host_side: HostSide,
     smmus: Vec<Smmu<Port>>,
     devices: Vec<Device>,
     descriptions: Vec<DeviceDescription>,
@@ -141,6 +150,8 @@ impl Soc {
             processor.set_mmu(short_mmu(cpu_tables.root()));
         }
         let machine = Shared::new(machine);
+        let mut hypervisor = Hypervisor::new(machine.clone()).map_err(SocError::Interrupts)?;
+        let host_side = HostSide::new(topology, &mut hypervisor);
 
         let mut smmus = Vec::new();
         for (index, iommu) in topology.iommus.iter().enumerate() {
@@ -203,6 +214,8 @@ impl Soc {
         Ok(Self {
             name: topology.name.clone(),
             machine,
+            hypervisor,
+            host_side,
             smmus,
             devices,
             descriptions,
@@ -227,9 +240,8 @@ impl Soc {
 
     /// Every SMMU answers again, in the state in which it fell silent.
     pub fn repair(&mut self) {
-        let mut machine = self.machine.lock();
-        machine.injection.repair();
-        machine.board.interrupts_mut().repeat();
+        self.machine.lock().injection.repair();
+        self.repeat_interrupts();
     }
 
     /// Whether the SMMUs obey invalidations from now on. To leave them out shows that the oracle notices.

@@ -6,7 +6,7 @@ use crate::hardware::{Access, Activity, Master, MasterFault, MasterId, Processor
 use vcm::{Answer, CpuAddress, DeviceHandle, Fault, FaultAccess, FaultState, Privilege, Span};
 use vcm_iommu::msm::{FaultRecord, SmmuError};
 use vcm_platform::{
-    DeviceDescription, Event, FaultToken, MemoryDescription, Platform, PlatformError, Transfer,
+    DeviceDescription, Event, FaultToken, Interrupts, MemoryDescription, Platform, PlatformError, Transfer,
     TransferReport,
 };
 
@@ -14,6 +14,9 @@ use vcm_platform::{
 const PROGRESS: u64 = 1 << 20;
 /// Steps between two looks at progress.
 const BATCH: u32 = 1024;
+/// Steps of guests while masters make that many.
+const GUEST_BATCH: u32 = 64;
+const SENSELESS: &str = "a register was used in a way that makes no sense";
 
 const fn fault_access(access: Access) -> FaultAccess {
     match access {
@@ -29,7 +32,7 @@ impl Soc {
     }
 
     /// Reads faults from the SMMU whose interrupt came, and tells of them.
-    fn handle_smmu(&mut self, smmu: SmmuId, number: u32) -> Result<(), PlatformError> {
+    pub(super) fn handle_smmu(&mut self, smmu: SmmuId, number: u32) -> Result<(), PlatformError> {
         let driver = &mut self.smmus[smmu.0];
         let read = driver.handle_interrupt();
         while let Some(record) = self.smmus[smmu.0].next_fault() {
@@ -39,7 +42,6 @@ impl Soc {
             what: format!("interrupt {number}"),
             why: silent.to_string(),
         })?;
-        self.machine.lock().board.interrupts_mut().complete(number);
         Ok(())
     }
 
@@ -60,21 +62,6 @@ impl Soc {
     fn token(&mut self) -> FaultToken {
         self.next_token += 1;
         FaultToken(self.next_token)
-    }
-
-    /// Handles every interrupt that waits.
-    fn handle_interrupts(&mut self) -> Result<(), PlatformError> {
-        loop {
-            let (number, smmu) = {
-                let mut machine = self.machine.lock();
-                let Some(number) = machine.board.interrupts_mut().take() else { return Ok(()) };
-                (number, machine.board.smmu_of_line(number))
-            };
-            match smmu {
-                Some(smmu) => self.handle_smmu(smmu, number)?,
-                None => self.events.push_back(Event::Interrupt { number }),
-            }
-        }
     }
 
     /// A transfer ended: its contexts are idle, and whoever waits hears of it.
@@ -123,15 +110,21 @@ impl Soc {
     }
 
     /// What the machine itself says is wrong.
-    fn complaint(&mut self) -> Result<(), PlatformError> {
+    pub(super) fn complaint(&mut self) -> Result<(), PlatformError> {
         let mut machine = self.machine.lock();
         if let Some(finding) = machine.board.take_finding() {
             let what = "memory that was given back was reached".to_owned();
             return Err(PlatformError { what, why: finding.to_string() });
         }
         if let Some(misuse) = machine.board.take_misuse() {
-            let what = "a register was used in a way that makes no sense".to_owned();
-            return Err(PlatformError { what, why: misuse.to_string() });
+            return Err(PlatformError { what: SENSELESS.to_owned(), why: misuse.to_string() });
+        }
+        if let Some(finding) = machine.board.take_interrupt_finding() {
+            let what = "the interrupt controller was used as it must not be".to_owned();
+            return Err(PlatformError { what, why: finding.to_string() });
+        }
+        if let Some(misuse) = machine.board.take_interrupt_misuse() {
+            return Err(PlatformError { what: SENSELESS.to_owned(), why: misuse.to_string() });
         }
         Ok(())
     }
@@ -161,6 +154,10 @@ impl Platform for Soc {
 
     fn cpu_span(&self) -> Span {
         cpu_span()
+    }
+
+    fn interrupts(&mut self) -> Option<&mut dyn Interrupts> {
+        Some(self)
     }
 
     fn start(
@@ -208,6 +205,7 @@ impl Platform for Soc {
         }
         let device = &mut self.devices[index];
         (device.held, device.reported, device.progress) = (held, None, 0);
+        self.listen(master, 0);
         Ok(())
     }
 
@@ -221,9 +219,18 @@ impl Platform for Soc {
             if !self.events.is_empty() {
                 continue;
             }
+            self.step_guests(GUEST_BATCH.into())?;
+            if !self.events.is_empty() {
+                continue;
+            }
             let activity = self.machine.lock().board.run(BATCH);
             match activity {
-                Activity::Idle => return Ok(None),
+                Activity::Idle => {
+                    self.settle()?;
+                    if self.events.is_empty() {
+                        return Ok(None);
+                    }
+                }
                 Activity::Moved(_) => self.tell_progress(),
                 // The SMMU's interrupt tells the rest.
                 Activity::Stalled(_) => {}

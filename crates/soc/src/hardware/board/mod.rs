@@ -1,15 +1,20 @@
 //! The board: every unit, wired together, and the one place where time passes.
 
+mod error;
+mod requests;
+
+pub use error::BoardError;
+
 use super::bus::Bus;
-use super::interrupts::{Interrupts, Level};
+use super::interrupts::{Interrupts, Wire};
 use super::master::{LONGEST_BURST, Master, MasterFault, Port, StartError, Step, Stream, Units};
 use super::memory::MemoryError;
 use super::oracle::{Access, OracleError};
 use super::processor::{Processor, ProcessorFault};
+use super::request::{Request, Signalling};
 use super::smmu::{BadConfig, Config, Misuse, Smmu};
-use std::fmt;
 use vcm::{Privilege, Span};
-use vcm_platform::topology::{Attachment, Topology};
+use vcm_platform::topology::{Attachment, InterruptKind, Topology};
 use vcm_platform::{Transfer, TransferReport};
 
 /// Names an SMMU of a board: its place in the topology.
@@ -64,52 +69,6 @@ impl Default for Options {
     }
 }
 
-/// A board that cannot be built.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum BoardError {
-    /// A memory that cannot be added.
-    Memory(MemoryError),
-    /// An SMMU that cannot be.
-    Smmu(BadConfig),
-    /// A memory of no size, or past the end of the address space.
-    NoMemory {
-        /// Its name.
-        name: String,
-    },
-    /// A stream leads to no SMMU, or has an id above 511.
-    Stream {
-        /// The master.
-        master: String,
-    },
-}
-
-impl fmt::Display for BoardError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Memory(error) => error.fmt(f),
-            Self::Smmu(bad) => bad.fmt(f),
-            Self::NoMemory { name } => {
-                write!(f, "memory `{name}` is empty or passes the end of the addresses")
-            }
-            Self::Stream { master } => write!(f, "a stream of master `{master}` leads to no SMMU"),
-        }
-    }
-}
-
-impl std::error::Error for BoardError {}
-
-impl From<MemoryError> for BoardError {
-    fn from(error: MemoryError) -> Self {
-        Self::Memory(error)
-    }
-}
-
-impl From<BadConfig> for BoardError {
-    fn from(bad: BadConfig) -> Self {
-        Self::Smmu(bad)
-    }
-}
-
 /// What happened in a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Activity {
@@ -125,38 +84,25 @@ pub enum Activity {
     Ended(MasterId, TransferReport, Option<MasterFault>),
 }
 
-/// An SMMU and its interrupt lines' numbers.
-#[derive(Debug)]
-struct Wired {
-    lines: Vec<u32>,
-}
-
 /// The board.
 #[derive(Debug, Default)]
 pub struct Board {
     bus: Bus,
     smmus: Vec<Smmu>,
-    wires: Vec<Wired>,
+    /// The wires of each SMMU's interrupt lines.
+    wires: Vec<Vec<Wire>>,
     processors: Vec<Processor>,
     masters: Vec<Master>,
-    master_lines: Vec<Option<u32>>,
+    /// The interrupts of each master.
+    requests: Vec<Vec<Request>>,
     interrupts: Interrupts,
     turn: usize,
 }
 
 impl Board {
     /// A board with nothing on it.
-    pub const fn new() -> Self {
-        Self {
-            bus: Bus::new(),
-            smmus: Vec::new(),
-            wires: Vec::new(),
-            processors: Vec::new(),
-            masters: Vec::new(),
-            master_lines: Vec::new(),
-            interrupts: Interrupts::new(),
-            turn: 0,
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The board that `topology` describes: its memories, its IOMMUs and its bus masters, each at the same index as
@@ -204,8 +150,13 @@ impl Board {
                     )
                 }
             };
-            let line = master.interrupts.first().map(|interrupt| interrupt.number);
-            board.add_master(Master::new(&master.name, port, options.burst), line);
+            let id = board.add_master(Master::new(&master.name, port, options.burst), None);
+            for interrupt in &master.interrupts {
+                // A private one has no input that a device could drive.
+                if interrupt.kind == InterruptKind::Shared {
+                    board.add_request(id, interrupt.number, interrupt.trigger.into());
+                }
+            }
         }
         Ok(board)
     }
@@ -224,7 +175,7 @@ impl Board {
     /// [`BadConfig`].
     pub fn add_smmu(&mut self, config: Config, lines: Vec<u32>) -> Result<SmmuId, BadConfig> {
         self.smmus.push(Smmu::new(config)?);
-        self.wires.push(Wired { lines });
+        self.wires.push(lines.into_iter().map(|number| self.interrupts.wire(number)).collect());
         Ok(SmmuId(self.smmus.len() - 1))
     }
 
@@ -234,11 +185,15 @@ impl Board {
         ProcessorId(self.processors.len() - 1)
     }
 
-    /// Adds a bus master, which raises the interrupt `line` at the end of a transfer.
+    /// Adds a bus master, which raises the level-sensitive interrupt `line` at the end of a transfer.
     pub fn add_master(&mut self, master: Master, line: Option<u32>) -> MasterId {
         self.masters.push(master);
-        self.master_lines.push(line);
-        MasterId(self.masters.len() - 1)
+        self.requests.push(Vec::new());
+        let id = MasterId(self.masters.len() - 1);
+        if let Some(number) = line {
+            self.add_request(id, number, Signalling::Level);
+        }
+        id
     }
 
     /// The bus, with its memories.
@@ -291,11 +246,6 @@ impl Board {
         &self.masters
     }
 
-    /// The interrupt lines.
-    pub const fn interrupts_mut(&mut self) -> &mut Interrupts {
-        &mut self.interrupts
-    }
-
     /// Reads a register of `smmu`; all ones where no SMMU is.
     pub fn read_register(&mut self, smmu: SmmuId, offset: u32) -> u32 {
         self.smmus.get_mut(smmu.0).map_or(u32::MAX, |smmu| smmu.read(offset))
@@ -306,20 +256,6 @@ impl Board {
         if let Some(unit) = self.smmus.get_mut(smmu.0) {
             unit.write(&mut self.bus, offset, value);
             self.drive_lines(smmu.0);
-        }
-    }
-
-    /// The SMMU whose interrupt line has the number `number`.
-    pub fn smmu_of_line(&self, number: u32) -> Option<SmmuId> {
-        self.wires.iter().position(|wired| wired.lines.contains(&number)).map(SmmuId)
-    }
-
-    /// Sets the interrupt lines of an SMMU to what it wants.
-    fn drive_lines(&mut self, smmu: usize) {
-        let (Some(unit), Some(wired)) = (self.smmus.get(smmu), self.wires.get(smmu)) else { return };
-        for (index, number) in (0..u8::MAX).zip(&wired.lines) {
-            let level = if unit.line(index) { Level::High } else { Level::Low };
-            self.interrupts.set(*number, level);
         }
     }
 
@@ -385,8 +321,8 @@ impl Board {
                 self.drive_lines(smmu);
             }
         }
-        if let (Activity::Ended(..), Some(line)) = (activity, self.master_lines[master]) {
-            self.interrupts.pulse(line);
+        if matches!(activity, Activity::Ended(..)) {
+            self.with_request(MasterId(master), 0, Request::raise);
         }
     }
 
@@ -433,7 +369,7 @@ impl Board {
         self.bus.take_finding()
     }
 
-    /// Takes the oldest note of a register access that made no sense.
+    /// Takes the oldest note of an access to an SMMU's register that made no sense.
     pub fn take_misuse(&mut self) -> Option<Misuse> {
         self.smmus.iter_mut().find_map(Smmu::take_misuse)
     }
