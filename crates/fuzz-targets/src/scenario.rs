@@ -2,7 +2,9 @@
 
 use vcm_cli::machine::Simulated;
 use vcm_cli::run::{Leaks, Record, Silent, run};
-use vcm_cli::scenario::{Action, Base, BufferSpec, Movement, Scenario, ShareSpec, SurfaceSpec, TransferSpec};
+use vcm_cli::scenario::{
+    Action, Base, BufferSpec, InterruptAction, Movement, Scenario, ShareSpec, Step, SurfaceSpec, TransferSpec,
+};
 use vcm_platform::Layout;
 
 /// Bytes of a buffer, and of what is moved in one piece.
@@ -11,6 +13,11 @@ const LARGEST: u64 = 8 << 20;
 const LARGEST_WALK: u64 = 64 << 10;
 /// Buffers, and steps.
 const MOST: usize = 30;
+
+/// How often a device is told to ask in one step.
+const MOST_ASKED: u64 = 1000;
+/// vCPUs of a guest.
+const MOST_VCPUS: u16 = 8;
 
 /// What became of a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +84,14 @@ fn affordable(scenario: &Scenario) -> bool {
         Action::Transfer(transfer) => Some(&**transfer),
         _ => None,
     });
+    let few = |step: &Step| match &step.action {
+        Action::Interrupt(InterruptAction::Ask { times, .. }) => *times <= MOST_ASKED,
+        _ => true,
+    };
     scenario.measure.is_none()
+        && scenario.steps.iter().all(few)
+        && scenario.guests.len() <= MOST
+        && scenario.guests.iter().all(|guest| guest.vcpus <= MOST_VCPUS)
         && scenario.steps.len() <= MOST
         && scenario.buffers.len() <= MOST
         && scenario.buffers.iter().chain(allocated).all(small)

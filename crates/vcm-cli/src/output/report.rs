@@ -2,6 +2,8 @@
 
 use super::chart::charts;
 use super::escape::escape;
+use super::interrupt_bars::interrupt_bars;
+use super::interrupt_layers::interrupt_layers;
 use super::svg::svg;
 use crate::run::{Leaks, Run};
 use std::fmt::Write;
@@ -70,6 +72,14 @@ pub fn report(run: &Run) -> String {
             svg(&run.fullest)
         );
     }
+    if !record.interrupts.is_empty() {
+        let _ = writeln!(
+            out,
+            "<h2>Interrupts</h2>\n<p class=\"soft\">The way of each through the layers, to its guest and back. The              upper line is the device asking, the lower one the guest being done with it.</p>\n             <div class=\"drawing\">{}</div>\n",
+            interrupt_layers(&record.interrupts)
+        );
+        out.push_str(&interrupt_bars(&record.interrupts));
+    }
     if !record.measurements.is_empty() {
         let _ = writeln!(
             out,
@@ -79,6 +89,7 @@ pub fn report(run: &Run) -> String {
         );
     }
     checks(&mut out, run);
+    interrupts(&mut out, run);
     faults(&mut out, run);
     buffers(&mut out, run);
     transfers(&mut out, run);
@@ -93,13 +104,16 @@ fn facts(out: &mut String, run: &Run) {
     let moved: u64 = record.transfers.iter().map(|one| one.bytes_read + one.bytes_written).sum();
     let moved = moved + record.measurements.iter().map(|one| one.bytes).sum::<u64>();
     let leaks = &record.leaks;
-    let leaked = leaks.allocations + leaks.mappings + leaks.quarantined;
-    let facts = [
+    let delivered: u64 = record.interrupts.iter().map(|one| one.delivered).sum();
+    let mut facts = vec![
         (format!("{held} / {}", record.checks.len()), "checks hold"),
         (mebibytes(moved), "moved"),
         (record.faults.len().to_string(), "faults"),
-        (leaked.to_string(), if *leaks == Leaks::default() { "leaks" } else { "LEAKS" }),
+        (leaks.total().to_string(), if *leaks == Leaks::default() { "leaks" } else { "LEAKS" }),
     ];
+    if !record.interrupts.is_empty() {
+        facts.insert(3, (delivered.to_string(), "interrupts delivered"));
+    }
     out.push_str("<ul class=\"facts\">");
     for (number, what) in facts {
         let _ = write!(out, "<li><b>{number}</b><span>{what}</span></li>");
@@ -150,6 +164,54 @@ fn checks(out: &mut String, run: &Run) {
         .map(|check| vec![mark(check.ok).into(), escape(&check.name), escape(&check.detail)])
         .collect();
     table(out, "What was checked", &["", "what had to hold", "what was found"], &rows);
+}
+
+fn interrupts(out: &mut String, run: &Run) {
+    let rows: Vec<_> = run
+        .record
+        .interrupts
+        .iter()
+        .map(|one| {
+            let guest = if one.killed { format!("{}, killed", one.guest) } else { one.guest.clone() };
+            let numbers = [
+                one.asked,
+                one.delivered,
+                one.lost,
+                one.spurious,
+                one.shut,
+                one.exits,
+                one.maintenance_exits,
+                one.mmio,
+            ];
+            let mut cells = vec![
+                escape(&one.name),
+                code(&one.device),
+                one.host.to_string(),
+                escape(&guest),
+                one.gsi.to_string(),
+                one.mode.to_owned(),
+            ];
+            cells.extend(numbers.map(|number| number.to_string()));
+            cells
+        })
+        .collect();
+    let headings = [
+        "interrupt",
+        "device",
+        "host#",
+        "guest",
+        "GSI#",
+        "mode",
+        "asked#",
+        "delivered#",
+        "lost#",
+        "spurious#",
+        "shut#",
+        "exits#",
+        "of them maintenance#",
+        "register accesses#",
+    ];
+    table(out, "Interrupts, counted", &headings, &rows);
 }
 
 fn faults(out: &mut String, run: &Run) {

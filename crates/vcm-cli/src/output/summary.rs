@@ -1,7 +1,7 @@
 //! What a run found out, on a page of text.
 
 use super::picture;
-use crate::run::{Leaks, Measured, Run};
+use crate::run::{Interrupted, Leaks, Measured, Run, per};
 use std::fmt::Write;
 
 /// How a summary looks.
@@ -42,6 +42,10 @@ pub fn summary(run: &Run, style: Style) -> String {
         let _ = writeln!(text, "\n{}", style.paint("1", "TLB misses"));
         text.push_str(&misses(&record.measurements));
     }
+    if !record.interrupts.is_empty() {
+        let _ = writeln!(text, "\n{}", style.paint("1", "Interrupts"));
+        text.push_str(&interrupts(&record.interrupts));
+    }
     if !record.faults.is_empty() {
         let _ = writeln!(text, "\n{}", style.paint("1", "Faults"));
         for fault in &record.faults {
@@ -76,6 +80,48 @@ pub fn summary(run: &Run, style: Style) -> String {
         _ => format!("{failed} of {} checks FAILED, {leaked}.", record.checks.len()),
     };
     let _ = writeln!(text, "\n{}", style.paint(if record.ok { "32" } else { "31;1" }, &verdict));
+    text
+}
+
+/// A table: a row for each interrupt. Costs are for each time that it was delivered.
+fn interrupts(rows: &[Interrupted]) -> String {
+    let ways = rows.iter().map(|row| {
+        let guest = if row.killed { format!("{} (killed)", row.guest) } else { row.guest.clone() };
+        printable(&format!("{}: {} -> {} -> {} of {guest}", row.name, row.device, row.host, row.gsi))
+    });
+    let ways: Vec<String> = ways.collect();
+    let width = ways.iter().map(|way| way.chars().count()).max().unwrap_or(0).max(5);
+    let mut text = format!(
+        "  {:<width$}  {:<10} {:>9} {:>9} {:>5} {:>10} {:>13} {:>10}\n",
+        "way", "mode", "asked", "delivered", "lost", "exits/each", "maintenance", "mmio/each"
+    );
+    for (row, way) in rows.iter().zip(&ways) {
+        let _ = write!(
+            text,
+            "  {way:<width$}  {:<10} {:>9} {:>9} {:>5} {:>10} {:>13} {:>10}",
+            row.mode,
+            row.asked,
+            row.delivered,
+            row.lost,
+            per(row.exits, row.delivered),
+            per(row.maintenance_exits, row.delivered),
+            per(row.mmio, row.delivered)
+        );
+        if row.spurious > 0 {
+            let _ = write!(text, "  {} spurious", row.spurious);
+        }
+        match row.shut {
+            0 => {}
+            1 => text.push_str("  shut once"),
+            count => {
+                let _ = write!(text, "  shut {count} times");
+            }
+        }
+        if let Some(why) = &row.fallback {
+            let _ = write!(text, "  not forwarded: {why}");
+        }
+        text.push('\n');
+    }
     text
 }
 

@@ -5,6 +5,7 @@ mod contents;
 mod cpu;
 mod expect;
 mod failure;
+mod interrupts;
 mod judge;
 mod log;
 mod look;
@@ -18,9 +19,10 @@ mod visit;
 mod world;
 
 pub use log::{Progress, Silent};
-pub use record::{Buffer, Check, Counts, Faulted, Leaks, Mapper, Measured, Record, Transferred};
+pub use record::{Buffer, Check, Counts, Faulted, Interrupted, Leaks, Mapper, Measured, Record, Transferred};
 pub use snapshot::{BufferNode, LinkEdge, MappingEdge, MasterNode, MemoryNode, RegionNode, Snapshot};
 
+pub(crate) use interrupts::per;
 pub(crate) use log::Log;
 
 use crate::machine::Machine;
@@ -64,6 +66,7 @@ pub fn run(
         buffers: Vec::new(),
         transfers: Vec::new(),
         faults: Vec::new(),
+        interrupts: Vec::new(),
         leaks: Leaks::default(),
         measurements: Vec::new(),
         warnings: Vec::new(),
@@ -110,6 +113,7 @@ fn act(
         log.warn(format!("stopped at the first thing that could not be had; {left} not done"));
     }
     world.look(log);
+    world.end_interrupts(log);
     world.tear_down("", log);
     Ok(gallery.fullest)
 }

@@ -26,6 +26,9 @@ pub struct Record {
     pub transfers: Vec<Transferred>,
     /// Every fault.
     pub faults: Vec<Faulted>,
+    /// Every interrupt that a guest was given, where the scenario has guests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interrupts: Vec<Interrupted>,
     /// What was left over after everything was taken down.
     pub leaks: Leaks,
     /// TLB misses by block size, where the scenario measures them.
@@ -170,6 +173,51 @@ pub struct Faulted {
     pub region: Option<String>,
 }
 
+/// An interrupt that a guest was given, and what became of it. Counts are since it was given.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Interrupted {
+    /// What the scenario calls it.
+    pub name: String,
+    /// The device, as the machine calls it.
+    pub device: String,
+    /// The device's role.
+    pub role: String,
+    /// Which of the device's interrupts.
+    pub index: u32,
+    /// Which of those with that index.
+    pub subindex: u32,
+    /// What the host's controller reacts to: `level` or `edge`.
+    pub sense: &'static str,
+    /// Its number at the host's controller.
+    pub host: u32,
+    /// The guest.
+    pub guest: String,
+    /// Which of the guest's interrupts it is.
+    pub gsi: u32,
+    /// Whether a step killed the guest.
+    pub killed: bool,
+    /// How it reached the guest last: `forwarded` or `automasked`.
+    pub mode: &'static str,
+    /// Why it is automasked although the scenario wants it forwarded.
+    pub fallback: Option<String>,
+    /// How often the device asked.
+    pub asked: u64,
+    /// How often the guest's handler ran for it and found the device asking.
+    pub delivered: u64,
+    /// How often the handler ran and the device had asked for nothing.
+    pub spurious: u64,
+    /// How often the device asked and nobody came.
+    pub lost: u64,
+    /// Times that a vCPU left the guest because of it.
+    pub exits: u64,
+    /// Those of them that were maintenance interrupts.
+    pub maintenance_exits: u64,
+    /// The host's accesses to registers of the interrupt controller because of it.
+    pub mmio: u64,
+    /// How often it was shut because it asked too often or nobody could take it.
+    pub shut: u64,
+}
+
 /// What was left over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Leaks {
@@ -179,6 +227,30 @@ pub struct Leaks {
     pub mappings: usize,
     /// Ranges and associations in quarantine.
     pub quarantined: usize,
+    /// Devices' interrupts that are enabled at the host's controller though their guests are gone.
+    pub interrupts_enabled: usize,
+    /// Those that are active there.
+    pub interrupts_active: usize,
+    /// Devices that somebody holds a reference on because of an interrupt.
+    pub device_references: usize,
+    /// List registers, of all CPUs, that are in use.
+    pub list_registers: usize,
+    /// Events that reached a guest, or its remains, after it was gone.
+    pub late_events: usize,
+}
+
+impl Leaks {
+    /// How many things of all kinds.
+    pub const fn total(&self) -> usize {
+        self.allocations
+            + self.mappings
+            + self.quarantined
+            + self.interrupts_enabled
+            + self.interrupts_active
+            + self.device_references
+            + self.list_registers
+            + self.late_events
+    }
 }
 
 /// One measurement.

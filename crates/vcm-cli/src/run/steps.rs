@@ -2,6 +2,7 @@
 
 use super::expect::expectation;
 use super::failure::Failure;
+use super::interrupts::Said;
 use super::log::Log;
 use super::many;
 use super::world::World;
@@ -61,13 +62,30 @@ impl World<'_> {
                 return Ok(Next::Stop);
             }
         }
-        let detail = format!(
+        for spec in &scenario.guests {
+            let done = self.start_guest(spec);
+            if self.declared("guest", &spec.name.text, &spec.name.place, done, log)? == Next::Stop {
+                return Ok(Next::Stop);
+            }
+        }
+        for spec in &scenario.interrupts {
+            let done = self.declare_interrupt(spec);
+            if self.declared("interrupt", &spec.name.text, &spec.name.place, done, log)? == Next::Stop {
+                return Ok(Next::Stop);
+            }
+        }
+        let mut detail = format!(
             "{}, {}, {}, {}",
             many(scenario.regions.len() as u64, "region"),
             many(scenario.associations.len() as u64, "association"),
             many(scenario.buffers.len() as u64, "buffer"),
             many(scenario.shares.len() as u64, "share")
         );
+        if !scenario.guests.is_empty() {
+            let guests = many(scenario.guests.len() as u64, "guest");
+            let interrupts = many(scenario.interrupts.len() as u64, "interrupt");
+            detail.push_str(&format!(", {guests}, {interrupts}"));
+        }
         log.check("everything that is declared can be had", true, detail);
         Ok(Next::GoOn)
     }
@@ -119,6 +137,16 @@ impl World<'_> {
                     return Ok(Next::GoOn);
                 }
                 Err(failure) => ("an expectation".into(), Err(failure)),
+            },
+            Action::Interrupt(action) => match self.interrupt_step(action, &step.place) {
+                Ok(Said::Did(name, done)) => (name, done),
+                Ok(Said::Found(name, result)) => {
+                    let ok = result.is_ok();
+                    let (Ok(detail) | Err(detail)) = result;
+                    log.check(about.unwrap_or(&name), ok, detail);
+                    return Ok(Next::GoOn);
+                }
+                Err(failure) => ("the guests go on".into(), Err(failure)),
             },
             Action::Reap => ("the reaper runs".into(), Ok(self.reap())),
             Action::Allocate(spec) => (format!("allocate {}", spec.name), self.allocate(spec)),
@@ -182,12 +210,19 @@ impl World<'_> {
 }
 
 fn judge_refusal(failure: &Failure, refusal: &Refusal) -> (bool, String) {
+    let named = |wanted: i32| ERRNOS.iter().find(|(_, value)| *value == wanted).map(|(name, _)| *name);
     let (errno, text) = match failure {
-        Failure::Refused(error, text) => (Some(error.errno()), text.clone()),
-        Failure::Machine(text) => (None, text.clone()),
+        Failure::Refused(error, text) => (named(error.errno()), text.clone()),
+        // A machine's text names its error number itself.
+        Failure::Machine(text) => {
+            let mut parts = text.split(": ");
+            (
+                parts.find_map(|part| ERRNOS.iter().find(|(name, _)| *name == part)).map(|(name, _)| *name),
+                text.clone(),
+            )
+        }
         Failure::Problem(problem) => (None, problem.to_string()),
     };
-    let errno = ERRNOS.iter().find(|(_, value)| Some(*value) == errno).map(|(name, _)| *name);
     let mut wrong = Vec::new();
     if let Some(expected) = &refusal.errno
         && errno != Some(expected)
@@ -205,7 +240,10 @@ fn judge_refusal(failure: &Failure, refusal: &Refusal) -> (bool, String) {
             wrong.push(format!("without naming {name}"));
         }
     }
-    let errno = errno.map(|errno| format!("{errno}: ")).unwrap_or_default();
+    let errno = match (errno, failure) {
+        (Some(errno), Failure::Refused(..)) => format!("{errno}: "),
+        _ => String::new(),
+    };
     if wrong.is_empty() {
         (true, format!("{errno}{text}"))
     } else {

@@ -64,6 +64,7 @@ impl World<'_> {
             allocations: self.graph.allocations().count(),
             mappings: self.graph.allocations().map(|found| found.mappers).sum(),
             quarantined,
+            ..Leaks::default()
         };
         for region in &regions {
             refused.extend(self.graph.free_region(*region).err().map(|error| error.to_string()));

@@ -252,7 +252,10 @@ impl World<'_> {
                     });
                     self.platform.answer(token, verdict.answer);
                 }
-                Some(Event::Completed { device, report }) if device == master.handle => return Ok(report),
+                Some(Event::Completed { device, report }) if device == master.handle => {
+                    self.note_transfer(device);
+                    return Ok(report);
+                }
                 Some(Event::Completed { .. }) => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use super::contents::Contents;
 use super::failure::Failure;
+use super::interrupts::Guests;
 use crate::machine::Bindings;
 use crate::problem::{Name, Problem};
 use crate::scenario::Scenario;
@@ -80,6 +81,8 @@ pub struct World<'m> {
     pub associations: Vec<AssociationEntry>,
     pub buffers: BTreeMap<String, BufferEntry>,
     pub shares: BTreeMap<String, ShareEntry>,
+    /// Guests, and the interrupts that they were given.
+    pub(super) guests: Guests,
 }
 
 impl<'m> World<'m> {
@@ -139,6 +142,7 @@ impl<'m> World<'m> {
             associations: Vec::new(),
             buffers: BTreeMap::new(),
             shares: BTreeMap::new(),
+            guests: Guests::default(),
         })
     }
 

@@ -3,6 +3,8 @@
 //! `scenarios/README.md` describes every key with an example.
 
 mod declarations;
+mod interrupt_reading;
+mod interrupts;
 mod model;
 mod names;
 mod quantity;
@@ -11,6 +13,7 @@ mod steps;
 mod surface;
 mod table;
 
+pub use interrupts::{Cost, Counted, GuestSpec, InterruptAction, InterruptSpec, Limit};
 pub use model::{
     Action, AssociationSpec, Base, BoundSpec, BufferSpec, Expectation, HookAnswer, HookSpec, Measure,
     MeasuredPattern, Movement, PoolSpec, Refusal, RegionSpec, Scenario, ShareSpec, Step, SurfaceSpec,
@@ -54,6 +57,12 @@ impl Scenario {
             buffers: each(&mut top, "buffer", declarations::buffer)?,
             shares: each(&mut top, "share", declarations::share)?,
             hooks: each(&mut top, "hook", declarations::hook)?,
+            guests: each(&mut top, "guest", interrupt_reading::guest)?,
+            interrupts: interrupt_reading::numbered(each(
+                &mut top,
+                "interrupt",
+                interrupt_reading::interrupt,
+            )?)?,
             steps: each(&mut top, "step", steps::step)?,
             measure: match top.table("measure")? {
                 Some(table) => Some(whole(table, declarations::measure)?),

@@ -1,5 +1,6 @@
 //! What a scenario says, as plain data. Names are not resolved: which device a role is depends on the machine.
 
+use super::interrupts::{GuestSpec, InterruptAction, InterruptSpec};
 use crate::problem::{Name, Place};
 use std::collections::BTreeMap;
 use vcm::pool::Policy;
@@ -33,6 +34,10 @@ pub struct Scenario {
     pub shares: Vec<ShareSpec>,
     /// Who answers faults.
     pub hooks: Vec<HookSpec>,
+    /// Guests that devices' interrupts are given to.
+    pub guests: Vec<GuestSpec>,
+    /// Those interrupts.
+    pub interrupts: Vec<InterruptSpec>,
     /// What happens, in order.
     pub steps: Vec<Step>,
     /// What is measured.
@@ -367,6 +372,8 @@ pub enum Action {
     Reap,
     /// Checks something.
     Expect(Expectation),
+    /// Does something with guests and their interrupts.
+    Interrupt(InterruptAction),
 }
 
 /// A step.

@@ -1,5 +1,6 @@
 //! Checking that what a scenario refers to was declared, before anything runs.
 
+use super::interrupts::InterruptAction;
 use super::model::{
     Action, Base, Expectation, HookAnswer, HookSpec, Movement, Scenario, ShareSpec, SurfaceSpec,
 };
@@ -15,6 +16,8 @@ struct Names<'s> {
     buffers: Vec<&'s str>,
     shares: Vec<&'s str>,
     transfers: Vec<&'s str>,
+    guests: Vec<&'s str>,
+    interrupts: Vec<&'s str>,
     /// Region and role.
     associations: Vec<(&'s str, &'s str)>,
 }
@@ -29,7 +32,8 @@ fn known(what: &str, name: &Name, names: &[&str]) -> Result<(), Problem> {
 
 fn declare<'s>(what: &str, name: &'s Name, names: &mut Vec<&'s str>) -> Result<(), Problem> {
     if names.contains(&name.text.as_str()) {
-        return Err(name.problem(format!("there is a {what} called \"{name}\" already")));
+        let article = if what.starts_with('i') { "an" } else { "a" };
+        return Err(name.problem(format!("there is {article} {what} called \"{name}\" already")));
     }
     names.push(&name.text);
     Ok(())
@@ -67,6 +71,13 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Problem> {
     for hook in &scenario.hooks {
         names.hook(hook)?;
     }
+    for guest in &scenario.guests {
+        declare("guest", &guest.name, &mut names.guests)?;
+    }
+    for interrupt in &scenario.interrupts {
+        known("guest", &interrupt.guest, &names.guests)?;
+        declare("interrupt", &interrupt.name, &mut names.interrupts)?;
+    }
     for step in &scenario.steps {
         names.action(&step.action)?;
     }
@@ -84,14 +95,24 @@ impl Scenario {
         let steps = self.steps.iter().filter_map(|step| role(&step.action));
         let links = self.associations.iter().map(|link| &link.device);
         let hooks = self.hooks.iter().map(|hook| &hook.device);
+        let interrupts = self.interrupts.iter().map(|interrupt| &interrupt.device);
         let measured = self.measure.iter().map(|measure| &measure.device);
-        links.chain(hooks).chain(steps).chain(measured).map(|role| role.text.as_str()).collect()
+        links
+            .chain(hooks)
+            .chain(interrupts)
+            .chain(steps)
+            .chain(measured)
+            .map(|role| role.text.as_str())
+            .collect()
     }
 
-    /// Whether a run finds anything out: pools, targets and hooks alone are nothing that could hold.
+    /// Whether a run finds anything out: pools, targets, hooks and guests alone are nothing that could hold.
     pub fn checks_something(&self) -> bool {
-        !(self.regions.is_empty() && self.buffers.is_empty() && self.steps.is_empty())
-            || self.measure.is_some()
+        let nothing = self.regions.is_empty()
+            && self.buffers.is_empty()
+            && self.interrupts.is_empty()
+            && self.steps.is_empty();
+        !nothing || self.measure.is_some()
     }
 
     /// Whether a measurement is all there is to do; it looks at pools and targets itself.
@@ -101,6 +122,8 @@ impl Scenario {
             && self.regions.is_empty()
             && self.buffers.is_empty()
             && self.hooks.is_empty()
+            && self.guests.is_empty()
+            && self.interrupts.is_empty()
             && self.steps.is_empty()
     }
 }
@@ -203,6 +226,22 @@ impl<'s> Names<'s> {
             Action::Hook(hook) => self.hook(hook),
             Action::Reap => Ok(()),
             Action::Expect(expectation) => self.expectation(expectation),
+            Action::Interrupt(action) => self.interrupt(action),
+        }
+    }
+
+    fn interrupt(&self, action: &InterruptAction) -> Result<(), Problem> {
+        let interrupt = |name| known("interrupt", name, &self.interrupts);
+        match action {
+            InterruptAction::Ask { interrupt: name, .. }
+            | InterruptAction::RunUntil { interrupt: name, .. }
+            | InterruptAction::Give(name)
+            | InterruptAction::Forward(name)
+            | InterruptAction::Unforward(name)
+            | InterruptAction::ExpectInterrupt { interrupt: name, .. } => interrupt(name),
+            InterruptAction::Kill(guest) => known("guest", guest, &self.guests),
+            InterruptAction::Compare { fewer, than, .. } => interrupt(fewer).and_then(|()| interrupt(than)),
+            InterruptAction::Settle | InterruptAction::ExpectRemains(_) => Ok(()),
         }
     }
 

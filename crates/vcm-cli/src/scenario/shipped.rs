@@ -19,6 +19,10 @@ shipped! {
     "block-sizes",
     "alias",
     "virtual-machine",
+    "forward",
+    "unforward-live",
+    "kill",
+    "storm",
 }
 
 /// The text of the shipped scenario with this name.

@@ -1,6 +1,8 @@
 //! Reading steps.
 
 use super::declarations::{PRIVILEGES, association, buffer, counts, hook, share};
+use super::interrupt_reading;
+use super::interrupts::InterruptAction;
 use super::model::{Action, Expectation, Movement, Refusal, Step, TransferSpec};
 use super::surface::surface;
 use super::table::{Table, TextOrTable};
@@ -8,7 +10,7 @@ use crate::problem::{Name, Problem};
 use vcm::FaultReason;
 use vcm_platform::Outcome;
 
-/// What `do` can say.
+/// What `do` can say, beside [what is about interrupts](interrupt_reading::ACTIONS).
 const ACTIONS: [&str; 23] = [
     "write",
     "read",
@@ -42,6 +44,8 @@ pub(super) fn step(table: &mut Table<'_>) -> Result<Step, Problem> {
     let action = action(&word, table)?;
     let refused = match &action {
         Action::Transfer(_) | Action::Expect(_) | Action::Reap => None,
+        Action::Interrupt(InterruptAction::Give(_) | InterruptAction::Forward(_)) => refusal(table)?,
+        Action::Interrupt(_) => None,
         _ => refusal(table)?,
     };
     Ok(Step { place, about, action, refused })
@@ -96,10 +100,14 @@ fn action(word: &Name, table: &mut Table<'_>) -> Result<Action, Problem> {
                 device: table.required_text("device")?,
             },
         }),
-        _ => {
-            let problem = word.problem(format!("no step does \"{word}\""));
-            return Err(problem.with_known(&word.text, ACTIONS));
-        }
+        other => match interrupt_reading::action(other, table)? {
+            Some(action) => Action::Interrupt(action),
+            None => {
+                let problem = word.problem(format!("no step does \"{word}\""));
+                let known = ACTIONS.into_iter().chain(interrupt_reading::ACTIONS);
+                return Err(problem.with_known(&word.text, known));
+            }
+        },
     })
 }
 
@@ -146,8 +154,9 @@ fn reason(table: &mut Table<'_>) -> Result<Option<FaultReason>, Problem> {
     table.choice("reason", &words)
 }
 
-/// Error numbers that a refusal may be expected to have.
-pub const ERRNOS: [(&str, i32); 10] = [
+/// Error numbers that a refusal may be expected to have: the graph's, and those of what gives interrupts to guests
+/// (as Linux numbers them, include/uapi/asm-generic/errno-base.h).
+pub const ERRNOS: [(&str, i32); 14] = [
     ("ENOENT", vcm::errno::ENOENT),
     ("EIO", vcm::errno::EIO),
     ("ENOMEM", vcm::errno::ENOMEM),
@@ -158,6 +167,10 @@ pub const ERRNOS: [(&str, i32); 10] = [
     ("ENOSPC", vcm::errno::ENOSPC),
     ("ERANGE", vcm::errno::ERANGE),
     ("EOPNOTSUPP", vcm::errno::EOPNOTSUPP),
+    ("ENXIO", 6),
+    ("EBADF", 9),
+    ("EAGAIN", 11),
+    ("EFAULT", 14),
 ];
 
 fn refusal(table: &mut Table<'_>) -> Result<Option<Refusal>, Problem> {
@@ -165,7 +178,7 @@ fn refusal(table: &mut Table<'_>) -> Result<Option<Refusal>, Problem> {
         if ERRNOS.iter().any(|(errno, _)| *errno == name.text) {
             return Ok(name.text);
         }
-        let problem = name.problem(format!("\"{name}\" is no error number of the graph"));
+        let problem = name.problem(format!("\"{name}\" is no error number that anything is refused with"));
         Err(problem.with_known(&name.text, ERRNOS.iter().map(|(errno, _)| *errno)))
     };
     Ok(match table.text_or_table("refused")? {

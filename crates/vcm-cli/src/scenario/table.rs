@@ -155,6 +155,19 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// `true` or `false`, if the key is there.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub(crate) fn optional_flag(&mut self, key: &'static str) -> Result<Option<bool>, Problem> {
+        if self.has(key) { self.flag(key).map(Some) } else { Ok(None) }
+    }
+
+    /// Where a key is, if it is there.
+    pub(crate) fn place_of(&mut self, key: &'static str) -> Option<Place> {
+        self.find(key).map(|found| found.place)
+    }
+
     /// A number, or a text that [`quantity`] understands, if the key is there.
     ///
     /// # Errors
@@ -321,6 +334,14 @@ impl<'t> Table<'t> {
     /// # Errors
     /// The table has a key that nobody asked for.
     pub(crate) fn finish(self) -> Result<(), Problem> {
+        self.unknown()
+    }
+
+    /// Looks for keys that nobody has asked for so far.
+    ///
+    /// # Errors
+    /// The table has one.
+    pub(crate) fn unknown(&self) -> Result<(), Problem> {
         let unknown = self.table.iter().filter(|(name, _)| {
             let name: &str = name.get_ref();
             !self.known.contains(&name)

@@ -1,5 +1,6 @@
 //! A small machine for tests: one memory, page maps of leaves, a TLB that counts. Bytes really move.
 
+use crate::guests::{Flaw, Guests};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use vcm::{
@@ -10,7 +11,7 @@ use vcm::{
 use vcm_cli::machine::{Bindings, Machine};
 use vcm_cli::problem::Problem;
 use vcm_platform::{
-    Checksum, DeviceDescription, Event, FaultToken, Layout, MemoryDescription, Outcome, Platform,
+    Checksum, DeviceDescription, Event, FaultToken, Interrupts, Layout, MemoryDescription, Outcome, Platform,
     PlatformError, Surface, Transfer, TransferReport, pattern,
 };
 
@@ -18,13 +19,22 @@ const BASE: u64 = 0x4000_0000;
 const LEN: u64 = 48 << 20;
 
 /// Switches flat machines on.
-#[derive(Default)]
 pub(crate) struct FlatFactory {
     pub(crate) bindings: Bindings,
     /// The byte that the codec writes wrong, counted from 1.
     pub(crate) flips: u64,
     /// Unmapping never completes.
     pub(crate) stuck: bool,
+    /// What is wrong with its interrupts.
+    pub(crate) flaw: Flaw,
+}
+
+impl Default for FlatFactory {
+    fn default() -> Self {
+        let mut bindings = Bindings::default();
+        bindings.roles.insert("engine".into(), "rotator".into());
+        Self { bindings, flips: 0, stuck: false, flaw: Flaw::None }
+    }
 }
 
 impl Machine for FlatFactory {
@@ -40,6 +50,7 @@ impl Machine for FlatFactory {
         let mut machine = Flat::new(tlb_entries.unwrap_or(16) as usize);
         machine.flips = self.flips;
         machine.stuck = self.stuck;
+        machine.guests.flaw = self.flaw;
         Ok(Box::new(machine))
     }
 }
@@ -82,6 +93,7 @@ pub(crate) struct Flat {
     tlb_entries: usize,
     flips: u64,
     stuck: bool,
+    guests: Guests,
 }
 
 impl Flat {
@@ -103,6 +115,7 @@ impl Flat {
             span: Span::new(base, len).unwrap(),
         };
         Self {
+            guests: Guests::new(Flaw::None, &devices),
             memory: vec![0; LEN as usize],
             devices,
             memories: vec![memory("fast", BASE, 8 << 20), memory("main", BASE + (16 << 20), 32 << 20)],
@@ -373,6 +386,10 @@ impl Platform for Flat {
         &self.memories
     }
 
+    fn interrupts(&mut self) -> Option<&mut dyn Interrupts> {
+        if self.guests.flaw == Flaw::NoInterrupts { None } else { Some(&mut self.guests) }
+    }
+
     fn cpu_span(&self) -> Span {
         Span::new(0xc000_0000, 64 << 20).unwrap()
     }
@@ -453,6 +470,7 @@ impl Platform for Flat {
             running.next += 1;
         }
         running.report.checksum = running.sum.value();
+        self.guests.completed(handle);
         Ok(Some(Event::Completed { device: handle, report: running.report }))
     }
 

@@ -359,6 +359,22 @@ fn piece() -> impl Strategy<Value = String> {
         "answer = \"retry\"\n",
         "back = \"a@a\"\n",
         "start = 1\n",
+        "[[guest]]\n",
+        "[[interrupt]]\n",
+        "guest = \"a\"\n",
+        "interrupt = \"a\"\n",
+        "do = \"ask\"\n",
+        "do = \"give\"\n",
+        "do = \"unforward\"\n",
+        "do = \"kill\"\n",
+        "do = \"settle\"\n",
+        "do = \"expect-remains\"\n",
+        "vcpus = 9\n",
+        "gsi = 987\n",
+        "times = 1000\n",
+        "pace = \"at-once\"\n",
+        "forwarded = false\n",
+        "given = \"later\"\n",
     ];
     prop_oneof![4 => prop::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,12}\n"]
 }
@@ -384,7 +400,7 @@ proptest! {
 
     #[test]
     fn a_shipped_scenario_with_a_hole_is_run_or_refused(
-        which in 0..10_usize, from in 0.0..1.0_f64, len in 0..60_usize, put in "\\PC{0,4}"
+        which in 0..14_usize, from in 0.0..1.0_f64, len in 0..60_usize, put in "\\PC{0,4}"
     ) {
         let name = shipped_names().nth(which).unwrap();
         let text = shipped(name).unwrap();

@@ -4,7 +4,7 @@ use crate::running::{SHARED, on_flat};
 use vcm_cli::output::{Style, dot, picture, report, summary, svg};
 
 /// Every tag is closed, in order; every attribute is quoted; no bare ampersand.
-fn assert_well_formed(text: &str) {
+pub(crate) fn assert_well_formed(text: &str) {
     let mut open: Vec<String> = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find('<') {
@@ -125,5 +125,18 @@ fn the_record_has_its_shape() {
     for key in ["device", "bytes_read", "bytes_written", "tlb_lookups", "tlb_misses", "faults"] {
         assert!(!transfer[key].is_null(), "{key}");
     }
-    assert_eq!(json["leaks"], serde_json::json!({ "allocations": 0, "mappings": 0, "quarantined": 0 }));
+    let leaks = json["leaks"].as_object().unwrap();
+    let expected = [
+        "allocations",
+        "device_references",
+        "interrupts_active",
+        "interrupts_enabled",
+        "late_events",
+        "list_registers",
+        "mappings",
+        "quarantined",
+    ];
+    assert_eq!(keys(&json["leaks"]), expected);
+    assert!(leaks.values().all(|count| *count == 0));
+    assert!(json["interrupts"].is_null());
 }

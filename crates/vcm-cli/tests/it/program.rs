@@ -31,8 +31,8 @@ fn every_shipped_scenario_holds_on_the_simulated_soc() {
         assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
         assert_eq!(json["ok"], true);
         assert_eq!(json["scenario"], name);
-        let leaks = serde_json::json!({ "allocations": 0, "mappings": 0, "quarantined": 0 });
-        assert_eq!(json["leaks"], leaks, "{name}");
+        let leaks = json["leaks"].as_object().unwrap();
+        assert!(leaks.len() == 8 && leaks.values().all(|count| *count == 0), "{name}: {leaks:?}");
     }
 }
 

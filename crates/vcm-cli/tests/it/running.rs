@@ -70,7 +70,7 @@ fn every_shipped_scenario_holds() {
         let run = on_flat(shipped(name).unwrap());
         let failed: Vec<_> = run.record.failed().collect();
         assert!(run.record.ok, "{name}: {failed:#?}");
-        assert!(!run.fullest.mappings.is_empty(), "{name}");
+        assert!(!run.fullest.mappings.is_empty() || !run.record.interrupts.is_empty(), "{name}");
     }
 }
 
