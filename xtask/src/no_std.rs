@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const CRATES: [&str; 3] = ["vcm", "vcm-pagetable", "vcm-iommu"];
+const CRATES: [&str; 4] = ["vcm", "vcm-pagetable", "vcm-iommu", "vcm-irq"];
 
 /// Checks them; the error tells what went wrong.
 pub(crate) fn check() -> Result<(), String> {

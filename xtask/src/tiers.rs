@@ -6,16 +6,18 @@ use crate::tools::{Consent, Presence, prepare};
 use crate::{no_std, tools};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// The tiers that `cargo test` feeds, by where a test binary's source is.
-const TEST_TIERS: [(&str, &str); 7] = [
+const TEST_TIERS: [(&str, &str); 8] = [
     ("unit", "beside the code"),
     ("integration", "from outside: models, random sequences, n-th step failing"),
+    ("explore", "every interleaving of interrupts, vCPUs and control, to a depth"),
     ("scenarios", "the shipped scenarios, through the program"),
     ("corpus", "what the fuzzers found, replayed"),
-    ("qemu-arm", "page tables judged by QEMU's Arm CPU"),
+    ("qemu-arm", "page tables and interrupts, judged by QEMU's Arm CPU and GIC"),
     ("dtc", "the committed .dtb files against their sources"),
     ("doc", "the examples in the documentation"),
 ];
@@ -33,6 +35,7 @@ pub(crate) fn run_all(consent: Consent) -> ExitCode {
         ),
     ];
     tiers.extend(test_tiers(&tools));
+    tiers.push(loom());
     tiers.push(timed("no-std", "core crates build without std", || match no_std::check() {
         Ok(()) => Ending::Held,
         Err(message) => {
@@ -62,6 +65,39 @@ fn ended(command: &mut Command) -> Ending {
         Ok(_) => Ending::Broken,
         Err(error) => Ending::CannotRun(format!("{:?} could not be started: {error}", command.get_program())),
     }
+}
+
+/// The lock-free parts under loom: another build, since every atomic is another one there.
+fn loom() -> Tier {
+    let (name, what) = ("loom", "the lock-free parts, every interleaving of two or three threads");
+    println!("== {name}: {what}");
+    let start = Instant::now();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let output = Command::new("cargo")
+        .args(["test", "--package", "vcm-irq", "--release", "--test", "loom", "--color", "never"])
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", target.join("loom"))
+        .stderr(Stdio::inherit())
+        .output();
+    let ending = match output {
+        Err(error) => Ending::CannotRun(format!("cargo could not be started: {error}")),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            let mut counts = Counts::default();
+            for text in text.lines() {
+                if let Line::Result(of_binary) = line(text) {
+                    counts.add(of_binary);
+                } else if !is_noise(text) {
+                    println!("{text}");
+                }
+            }
+            // A build that failed, or a binary without tests, is no success.
+            let broken =
+                counts.passed + counts.failed == 0 || (!output.status.success() && counts.failed == 0);
+            if broken { Ending::Broken } else { Ending::Counted(counts) }
+        }
+    };
+    Tier { name, what, ending, took: start.elapsed() }
 }
 
 fn documentation() -> Tier {
@@ -155,7 +191,13 @@ fn test_tiers(tools: &[(&'static tools::Tool, Presence)]) -> Vec<Tier> {
 
 fn tier_of(source: &str) -> &'static str {
     let Some(name) = source.strip_prefix("tests/") else { return "unit" };
-    let known = [("qemu_arm", "qemu-arm"), ("dtc", "dtc"), ("scenarios", "scenarios"), ("corpus", "corpus")];
+    let known = [
+        ("qemu_arm", "qemu-arm"),
+        ("dtc", "dtc"),
+        ("scenarios", "scenarios"),
+        ("corpus", "corpus"),
+        ("explore", "explore"),
+    ];
     known.iter().find(|(start, _)| name.starts_with(start)).map_or("integration", |(_, tier)| tier)
 }
 

@@ -19,11 +19,18 @@ pub(crate) struct Tool {
 }
 
 /// All of them.
-pub(crate) const TOOLS: [Tool; 2] = [
+pub(crate) const TOOLS: [Tool; 3] = [
     Tool {
         program: "qemu-system-arm",
         package: "qemu-system-arm",
         purpose: "judges page tables by QEMU's Arm CPU",
+        tier: "qemu-arm",
+        without: "VCM_WITHOUT_QEMU",
+    },
+    Tool {
+        program: "qemu-system-aarch64",
+        package: "qemu-system-arm",
+        purpose: "judges interrupt forwarding by QEMU's GIC",
         tier: "qemu-arm",
         without: "VCM_WITHOUT_QEMU",
     },
@@ -96,7 +103,8 @@ fn is_present(tool: &Tool) -> bool {
 }
 
 fn install(missing: &[&Tool], consent: Consent) -> Result<(), String> {
-    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    packages.dedup();
     for tool in missing {
         println!("{} is missing: it {}", tool.program, tool.purpose);
     }
