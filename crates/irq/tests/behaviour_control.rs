@@ -147,7 +147,7 @@ fn who_has_closed_a_line_cannot_touch_the_next_owners() {
     world.reopen(0);
     let host = &world.rig.host;
     host.mask(stale);
-    host.connect(stale, None);
+    host.connect(stale, None).unwrap();
     host.close(stale);
     part(&world.vm, stale, guest_number(0), None);
     assert_eq!(join(&world.vm, stale, guest_number(0)), Err(JoinError::Closed(host_number(0).0)));

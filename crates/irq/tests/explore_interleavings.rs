@@ -113,6 +113,15 @@ fn handlers_that_come_late() {
 }
 
 #[test]
+fn handlers_that_come_late_and_guests_that_mask() {
+    for sense in [Sense::Level, Sense::Edge] {
+        let shape = Shape { devices: vec![sense], cpus: 2, ..Shape::default() };
+        let about = About { late: true, guest_masks: true, ..About::default() };
+        let _ = explore("late handlers, guest masks", &shape, about, &JOINED[..1], 14);
+    }
+}
+
+#[test]
 fn storms() {
     for sense in [Sense::Level, Sense::Edge] {
         let storm = StormLimit { interrupts: 1, period: 1000 };

@@ -40,7 +40,7 @@ fn each_call_accesses_its_register() {
     // Interrupt 75 is bit 11 of word 2.
     let line = HostInterrupt(75);
     distributor.enable(line);
-    assert_eq!(window.log(), [Write(0x108, 1 << 11)]);
+    assert_eq!(window.log(), [Write(0x108, 1 << 11), Read(0x108)], "the posted write is read back");
     assert!(distributor.is_enabled(line));
     assert_eq!(window.log(), [Read(0x108)]);
     distributor.disable(line);
@@ -57,11 +57,11 @@ fn each_call_accesses_its_register() {
     assert!(!distributor.is_pending(line));
     window.log();
     distributor.set_active(line);
-    assert_eq!(window.log(), [Write(0x308, 1 << 11)]);
+    assert_eq!(window.log(), [Write(0x308, 1 << 11), Read(0x308)]);
     assert!(distributor.is_active(line));
     assert_eq!(window.log(), [Read(0x308)]);
     distributor.deactivate(line);
-    assert_eq!(window.log(), [Write(0x388, 1 << 11)]);
+    assert_eq!(window.log(), [Write(0x388, 1 << 11), Read(0x388)]);
     assert!(!distributor.is_active(line));
     window.log();
     distributor.set_priority(line, 0x58);

@@ -64,7 +64,7 @@ fn check_controller(controller: &impl Controller, window: &Window, expected: &Ex
     assert!(controller.has_active_state(line));
     window.log();
     controller.enable(line);
-    assert_eq!(window.log(), [Write(enable, bit)]);
+    assert_eq!(window.log(), [Write(enable, bit), Read(enable)], "the posted write is read back");
     controller.disable(line);
     assert_eq!(window.log(), [Write(disable, bit), Read(0)], "waits for RWP");
     controller.set_pending(line);
@@ -76,11 +76,11 @@ fn check_controller(controller: &impl Controller, window: &Window, expected: &Ex
     assert!(!controller.is_pending(line));
     window.log();
     controller.set_active(line);
-    assert_eq!(window.log(), [Write(activate, bit)]);
+    assert_eq!(window.log(), [Write(activate, bit), Read(activate)]);
     assert!(controller.is_active(line));
     assert_eq!(window.log(), [Read(activate)]);
     controller.deactivate(line);
-    assert_eq!(window.log(), [Write(deactivate, bit)]);
+    assert_eq!(window.log(), [Write(deactivate, bit), Read(deactivate)]);
     assert!(!controller.is_active(line));
     let (word, edge) = expected.configuration;
     controller.enable(line);

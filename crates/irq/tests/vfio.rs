@@ -161,7 +161,7 @@ fn a_device_that_is_closed_says_nothing_any_more() {
     let state = world.host.state(HostInterrupt(LEVEL)).unwrap();
     assert!(!state.open && !state.automasked);
     world.host.unmask(line);
-    world.host.connect(line, Some(token(5)));
+    world.host.connect(line, Some(token(5))).unwrap();
     assert_eq!(world.run(), [], "a stale name does nothing");
     assert_eq!(world.heard.take(), []);
 }

@@ -1,7 +1,7 @@
 //! What an interrupt of a device costs the host until its guest has ended it: forwarded against automasked.
 //!
 //! Exits, maintenance exits and accesses to the interrupt controller are the simulation's counts. The host's work is the time that
-//! the host's own code takes, without the simulated hardware's part and without the stop-watch's own: the best of several
+//! the host's own code takes, without the simulated hardware's part and without the stop-watch's own: the median of several
 //! runs.
 
 use vcm::DeviceHandle;
@@ -79,10 +79,10 @@ fn main() {
     ] {
         for way in [Way::Forwarded, Way::Automasked] {
             let request = GuestRequest { name: "guest".to_owned(), vcpus, quieting, end };
-            let runs = (0..RUNS).map(|_| run(trigger, devices, &request, way));
-            let Some((counts, nanoseconds)) = runs.min_by_key(|(_, nanoseconds)| *nanoseconds) else {
-                return;
-            };
+            let mut runs: Vec<_> = (0..RUNS).map(|_| run(trigger, devices, &request, way)).collect();
+            runs.sort_by_key(|(_, nanoseconds)| *nanoseconds);
+            // The median: what the GIC model took is measured apart and taken away, which may be too much.
+            let Some((counts, nanoseconds)) = runs.get(RUNS as usize / 2) else { return };
             let each = |count: u64| count as f64 / counts.delivered as f64;
             println!(
                 "{:<7}{:<12}{:<10}{vcpus:>6}{devices:>9}  {:<12}{:>8.2}{:>13.2}{:>8.2}{:>10.2}{:>10.0}",
@@ -94,7 +94,7 @@ fn main() {
                 each(counts.maintenance_exits),
                 each(counts.mmio),
                 each(counts.spurious),
-                nanoseconds as f64 / counts.delivered as f64,
+                *nanoseconds as f64 / counts.delivered as f64,
             );
         }
     }

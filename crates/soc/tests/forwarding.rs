@@ -36,17 +36,19 @@ fn every_kind_of_guest_gets_every_interrupt() {
                 forwarded.exits <= automasked.exits,
                 "{trigger:?} {kind:?}: {forwarded:?} {automasked:?}"
             );
-            if trigger == Trigger::LevelHigh {
+            // A deactivation that is trapped is the host's work in both ways.
+            let trapped = kind.end == GuestEnd::Apart && kind.vcpus > 1;
+            if trigger == Trigger::LevelHigh && !trapped {
                 assert!(forwarded.mmio < automasked.mmio, "{kind:?}: {forwarded:?} {automasked:?}");
             }
             // Where the hardware ends interrupts, and the guest does nothing that makes the device ask again or that
             // is trapped, half of the exits are left.
-            let trapped = kind.end == GuestEnd::Apart && kind.vcpus > 1;
             if trigger == Trigger::LevelHigh && kind.quieting == Quieting::BeforeEnd && !trapped {
                 assert!(2 * forwarded.exits <= automasked.exits, "{kind:?}: {forwarded:?} {automasked:?}");
             }
             if kind.quieting != Quieting::AfterEnd {
                 assert_eq!(forwarded.spurious, 0, "{trigger:?} {kind:?}: {forwarded:?}");
+                assert_eq!(automasked.spurious, 0, "{trigger:?} {kind:?}: {automasked:?}");
             }
         }
     }

@@ -150,7 +150,7 @@ impl Trigger for Ours {
 pub(crate) struct Thread {
     vcpu: Vcpu,
     cpu: Cpu,
-    now: u32,
+    now: u64,
 }
 
 impl Subject for Ours {

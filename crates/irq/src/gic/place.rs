@@ -61,6 +61,13 @@ impl Place {
         registers.write(self.word(array), self.bit());
     }
 
+    /// The same, and it is done when this returns: a write may be posted, and what another CPU or its guest does next must not
+    /// overtake it. (Linux reads active states back for the same reason, `drivers/irqchip/irq-gic-v3.c`.)
+    pub(super) fn write_one_through(self, registers: &impl Registers, array: u32) {
+        self.write_one(registers, array);
+        registers.read(self.word(array));
+    }
+
     /// Whether this interrupt's bit is set in the array that begins at `array`.
     pub(super) fn is_set(self, registers: &impl Registers, array: u32) -> bool {
         registers.read(self.word(array)) & self.bit() != 0
@@ -86,6 +93,8 @@ impl Place {
         lock.hold(|| {
             let word = registers.read(self.word(array)) & !self.bit();
             registers.write(self.word(array), if bit { word | self.bit() } else { word });
+            // Who takes the lock next has to read what was written.
+            registers.read(self.word(array));
         });
     }
 
@@ -110,9 +119,13 @@ impl Place {
         if enabled {
             disable();
         }
-        lock.hold(|| registers.write(word, registers.read(word) & !bit | wanted));
+        lock.hold(|| {
+            registers.write(word, registers.read(word) & !bit | wanted);
+            // Who takes the lock next has to read what was written.
+            registers.read(word);
+        });
         if enabled {
-            self.write_one(registers, self.arrays.set_enable);
+            self.write_one_through(registers, self.arrays.set_enable);
         }
     }
 

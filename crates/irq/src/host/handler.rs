@@ -3,7 +3,7 @@
 use super::controller::{Acknowledged, Controller, CpuInterface};
 use super::line::Host;
 use super::statistics::Counters;
-use super::word::{AUTOMASKED, EDGE, FORWARDED, OPEN, PIN, STORMED, State, UNDELIVERED};
+use super::word::{AUTOMASKED, CLOSING, EDGE, FORWARDED, OPEN, PIN, STORMED, State, UNDELIVERED};
 use crate::sync::Ordering;
 use crate::{HostInterrupt, Token};
 
@@ -52,16 +52,19 @@ impl<C: Controller> Host<C> {
     /// Handles an interrupt that this CPU acknowledged. `now` is the time, in ticks of the clock that the
     /// [storm limit](super::StormLimit) is about; it may wrap.
     ///
-    /// Takes the same time however many lines are open, allocates nothing and takes no lock.
+    /// Takes the same time however many lines are open, allocates nothing and takes no lock. An interrupt that nobody opened is
+    /// disabled: the host's own are not to be given to this.
     pub fn handle(
         &self,
         acknowledged: Acknowledged,
         cpu: &mut impl CpuInterface,
         trigger: &impl Trigger,
-        now: u32,
+        now: u64,
     ) -> Handled {
         let interrupt = acknowledged.interrupt();
         let Some(line) = self.line(interrupt) else {
+            // Nobody can have it open; if it stayed enabled it would be back at once.
+            self.controller.disable(interrupt);
             return finish(acknowledged, cpu, Handled::Spurious);
         };
         // From here on a switch of the line waits for this handler.
@@ -70,8 +73,10 @@ impl<C: Controller> Host<C> {
             self.controller.disable(interrupt);
             finish(acknowledged, cpu, Handled::Spurious)
         } else if !state.signals() {
-            // It was on its way when the line became quiet.
+            // It was on its way when the line became quiet. Or somebody, perhaps this very CPU below this handler, is about to
+            // make the hardware what the word says, and has not come to it: a level would be back at once.
             Counters::count(&line.counters.spurious);
+            self.align(line, interrupt);
             finish(acknowledged, cpu, Handled::Spurious)
         } else if line.rate.exceeds(self.limit, now) {
             Counters::count(&line.counters.storms);
@@ -126,7 +131,7 @@ impl<C: Controller> Host<C> {
 
     /// An edge that nobody was told of is not lost: the controller keeps it until the line is enabled again.
     fn keep_edge(&self, state: State, interrupt: HostInterrupt) {
-        if state.has(OPEN | EDGE) {
+        if state.has(OPEN | EDGE) && !state.has(CLOSING) {
             self.controller.set_pending(interrupt);
         }
     }

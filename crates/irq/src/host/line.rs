@@ -4,8 +4,8 @@ use super::controller::Controller;
 use super::statistics::{Counters, LineStatistics};
 use super::storm::{Rate, StormLimit};
 use super::word::{
-    AUTOMASKED, CONNECTED, EDGE, FORWARDED, GUEST_MASKED, OPEN, PIN, STORMED, SWITCHING, State, UNDELIVERED,
-    USER_MASKED,
+    AUTOMASKED, CLOSING, CONNECTED, EDGE, FORWARDED, GUEST_MASKED, OPEN, PIN, STORMED, SWITCHING, State,
+    UNDELIVERED, USER_MASKED,
 };
 use crate::storage::{OutOfMemory, table};
 use crate::sync::{AtomicU64, Ordering, relax};
@@ -83,6 +83,10 @@ pub(super) struct Line {
 
 /// The host's interrupts: a line for each number of the controller, and the controller.
 ///
+/// What changes a line waits for handlers that use it, and for whoever switches it; so none of it is to be called from a
+/// [trigger](super::Trigger), or by somebody who interrupted one of them on the same CPU. The exceptions are
+/// [`handle`](Self::handle) and [`complete`](Self::complete), which wait for nobody.
+///
 /// Shared by all CPUs. Memory is allocated when it is made, and never after.
 #[derive(Debug)]
 pub struct Host<C> {
@@ -135,9 +139,7 @@ impl<C: Controller> Host<C> {
         line.counters.reset();
         // What somebody left behind before is not this owner's; nor is an edge that a late handler gives back.
         self.controller.disable(interrupt);
-        while State(line.word.load(Ordering::Acquire)).pins() > 0 {
-            relax();
-        }
+        self.wait_for_pins(line);
         self.controller.set_sense(interrupt, sense);
         self.controller.clear_pending(interrupt);
         if state.generation() == 0 {
@@ -154,11 +156,15 @@ impl<C: Controller> Host<C> {
     /// An interrupt that a CPU has acknowledged, and whose handler has not come to [`Host::handle`] yet, stays active until it
     /// does. Its handler tells nobody, unless somebody has opened the line again by then.
     ///
-    /// Cannot fail. A line that is forwarded has to be un-forwarded before, as long as a vCPU may run.
+    /// Cannot fail. A line that is joined with a guest interrupt is to be [parted](crate::kvm::part) before: else the guest's
+    /// list registers may name the interrupt until it is.
     pub fn close(&self, line: OpenLine) {
         let Some(switching) = self.begin(line) else { return };
         let Some(found) = self.line(line.interrupt) else { return };
         found.token.store(0, Ordering::Relaxed);
+        // Handlers that come from now on do not give an edge back, and nobody reaches the hardware by this line's name.
+        found.word.fetch_or(CLOSING, Ordering::SeqCst);
+        self.wait_for_pins(found);
         self.controller.disable(line.interrupt);
         self.controller.clear_pending(line.interrupt);
         let mut state = State(found.word.load(Ordering::Relaxed));
@@ -230,6 +236,35 @@ impl<C: Controller> Host<C> {
                 self.change(found, line.interrupt, set, clear);
             }
         });
+    }
+
+    /// Does something at the hardware with an interrupt, as long as the line is open. Short, and waits for nobody: the line may
+    /// be in the middle of a switch. `None` if the line was closed.
+    pub(crate) fn at_hardware<R>(
+        &self,
+        line: OpenLine,
+        act: impl FnOnce(&C, HostInterrupt) -> R,
+    ) -> Option<R> {
+        let found = self.line(line.interrupt)?;
+        // While this is pinned the line is not closed.
+        let state = State(found.word.fetch_add(PIN, Ordering::SeqCst));
+        let mine = state.has(OPEN) && !state.has(CLOSING) && state.generation() == line.generation;
+        let done = mine.then(|| act(&self.controller, line.interrupt));
+        found.word.fetch_sub(PIN, Ordering::Release);
+        done
+    }
+
+    /// Whether a line is still open.
+    pub(crate) fn is_open(&self, line: OpenLine) -> bool {
+        let word = self.line(line.interrupt).map_or(0, |found| found.word.load(Ordering::SeqCst));
+        State(word).has(OPEN) && State(word).generation() == line.generation
+    }
+
+    /// Waits until nobody uses a line.
+    pub(super) fn wait_for_pins(&self, line: &Line) {
+        while State(line.word.load(Ordering::SeqCst)).pins() > 0 {
+            relax();
+        }
     }
 
     /// What the line reacts to.
@@ -308,7 +343,7 @@ impl<C: Controller> Host<C> {
 
     /// Makes the hardware signal the interrupt or not, as the word says; as often as somebody changed the word
     /// meanwhile.
-    fn align(&self, line: &Line, interrupt: HostInterrupt) {
+    pub(super) fn align(&self, line: &Line, interrupt: HostInterrupt) {
         let mut wanted = State(line.word.load(Ordering::SeqCst)).signals();
         loop {
             if wanted {

@@ -30,4 +30,5 @@ pub use handler::{Handled, ShutReason, Taken, Trigger};
 pub use line::{Host, LineState, OpenError, OpenLine};
 pub use statistics::LineStatistics;
 pub use storm::StormLimit;
+pub use switch::Joined;
 pub(crate) use switch::{Progress, SwitchRefused};

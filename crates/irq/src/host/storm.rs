@@ -1,10 +1,11 @@
 //! How often a line may ask.
 
 // Nothing depends on its order: loom does not have to explore it.
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The most interrupts of one line in a period. A line that has more is shut: it is disabled and deactivated, and its
-/// storm counted, until somebody [rearms](super::Host::rearm) it. So one guest's device does not starve another guest.
+/// storm counted, until somebody [rearms](super::Host::rearm) it. So one guest's device does not starve another guest. It
+/// is each line's own: a guest with many devices may have as many as all of them together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StormLimit {
     /// How many are allowed in a period; the next one is too many.
@@ -28,27 +29,34 @@ impl Default for StormLimit {
 
 /// The count of one line: when its period began, and how many there were since.
 #[derive(Debug)]
-pub(super) struct Rate(AtomicU64);
+pub(super) struct Rate {
+    start: AtomicU64,
+    count: AtomicU32,
+}
 
 impl Rate {
     pub(super) fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self { start: AtomicU64::new(0), count: AtomicU32::new(0) }
     }
 
     pub(super) fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.start.store(0, Ordering::Relaxed);
+        self.count.store(0, Ordering::Relaxed);
     }
 
     /// Counts one at `now`, and says whether it is one too many.
     ///
     /// Only the CPU that acknowledged an interrupt counts it, and the interrupt is active meanwhile: nobody else does.
     #[inline]
-    pub(super) fn exceeds(&self, limit: StormLimit, now: u32) -> bool {
-        let before = self.0.load(Ordering::Relaxed);
-        let (start, count) = ((before >> 32) as u32, before as u32);
-        let (start, count) =
-            if now.wrapping_sub(start) < limit.period { (start, count.saturating_add(1)) } else { (now, 1) };
-        self.0.store(u64::from(start) << 32 | u64::from(count), Ordering::Relaxed);
+    pub(super) fn exceeds(&self, limit: StormLimit, now: u64) -> bool {
+        let start = self.start.load(Ordering::Relaxed);
+        let count = if now.wrapping_sub(start) < u64::from(limit.period) {
+            self.count.load(Ordering::Relaxed).saturating_add(1)
+        } else {
+            self.start.store(now, Ordering::Relaxed);
+            1
+        };
+        self.count.store(count, Ordering::Relaxed);
         count > limit.interrupts
     }
 }
@@ -71,7 +79,7 @@ mod tests {
     fn the_clock_wraps() {
         let limit = StormLimit { interrupts: 1, period: 100 };
         let rate = Rate::new();
-        assert!(!rate.exceeds(limit, u32::MAX));
+        assert!(!rate.exceeds(limit, u64::MAX));
         assert!(rate.exceeds(limit, 50));
         assert!(!rate.exceeds(limit, 150));
     }

@@ -3,11 +3,11 @@
 use super::controller::Controller;
 use super::line::{Host, OpenLine};
 use super::word::{
-    AUTOMASKED, CONNECTED, EDGE, FORWARDED, GUEST_MASKED, OPEN, SWITCHING, State, UNDELIVERED,
+    AUTOMASKED, CONNECTED, EDGE, FORWARDED, GUEST_MASKED, JOINED, OPEN, SWITCHING, State, UNDELIVERED,
 };
-use crate::Token;
 use crate::sync::{Ordering, relax};
 use crate::wanted::Wanted;
+use crate::{HostInterrupt, Token};
 
 /// The right to switch a line. The line is quiet meanwhile, nobody else uses it, and what it asks for stays with the
 /// controller.
@@ -20,6 +20,11 @@ pub(crate) struct Switching {
 impl Switching {
     pub(super) fn forget(self) {}
 }
+
+/// The line is joined with a guest interrupt (EBUSY).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0} is a guest's")]
+pub struct Joined(pub HostInterrupt);
 
 /// Why a line cannot become forwarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,9 +47,21 @@ pub(crate) enum Progress {
 impl<C: Controller> Host<C> {
     /// Connects the trigger of a line, or disconnects it. When this returns, no signal of the trigger before is under
     /// way. Interrupts that came while none was connected come now. Not to be called from a trigger.
-    pub fn connect(&self, line: OpenLine, trigger: Option<Token>) {
-        let Some(switching) = self.begin(line) else { return };
-        self.reroute(switching, trigger);
+    ///
+    /// A closed line is passed over.
+    ///
+    /// # Errors
+    /// [`Joined`] (EBUSY): the line is a guest interrupt's, and signals nobody else until the two are
+    /// [parted](crate::kvm::part).
+    pub fn connect(&self, line: OpenLine, trigger: Option<Token>) -> Result<(), Joined> {
+        let Some(switching) = self.begin(line) else { return Ok(()) };
+        if self.word(&switching).has(JOINED) {
+            self.abandon(switching);
+            return Err(Joined(line.interrupt));
+        }
+        self.set_token(line, trigger);
+        self.end(switching, 0, 0);
+        Ok(())
     }
 
     /// Takes the right to switch, and waits until nobody uses the line. `None` if it is closed.
@@ -67,9 +84,7 @@ impl<C: Controller> Host<C> {
             relax();
         }
         self.controller.disable(line.interrupt);
-        while State(found.word.load(Ordering::Acquire)).pins() > 0 {
-            relax();
-        }
+        self.wait_for_pins(found);
         // One of those who were waited for may have enabled it after the call above, and then looked and disabled it
         // again: whoever aligns the hardware looks afterwards. So it is disabled here.
         Some(Switching { line })
@@ -94,17 +109,23 @@ impl<C: Controller> Host<C> {
         self.end(switching, 0, 0);
     }
 
-    /// The line signals `trigger` from now on, in the mode in which it is.
-    pub(crate) fn reroute(&self, switching: Switching, trigger: Option<Token>) {
+    /// The line signals `route` from now on, in the ordinary mode.
+    pub(crate) fn injected(&self, switching: Switching, route: Token) {
+        self.set_token(switching.line, Some(route));
+        self.end(switching, JOINED, 0);
+    }
+
+    /// The line signals `trigger` from now on, and not what [`injected`](Self::injected) said.
+    pub(crate) fn not_injected(&self, switching: Switching, trigger: Option<Token>) {
         self.set_token(switching.line, trigger);
-        self.end(switching, 0, 0);
+        self.end(switching, 0, JOINED);
     }
 
     /// The line is forwarded from now on, and signals `route`. The guest has it enabled or not.
     pub(crate) fn forwarded(&self, switching: Switching, route: Token, enabled: Wanted) {
         self.set_token(switching.line, Some(route));
         let masked = if enabled.is_yes() { 0 } else { GUEST_MASKED };
-        self.end(switching, FORWARDED | masked, GUEST_MASKED & !masked);
+        self.end(switching, FORWARDED | JOINED | masked, GUEST_MASKED & !masked);
     }
 
     /// What the guest has in progress of the line is about to be in flight in the ordinary way: a level-sensitive line is
@@ -124,7 +145,7 @@ impl<C: Controller> Host<C> {
     pub(crate) fn not_forwarded(&self, switching: Switching, trigger: Option<Token>, progress: Progress) {
         self.set_token(switching.line, trigger);
         let idle = if progress == Progress::Idle { AUTOMASKED } else { 0 };
-        self.end(switching, 0, idle | FORWARDED | GUEST_MASKED | UNDELIVERED);
+        self.end(switching, 0, idle | FORWARDED | JOINED | GUEST_MASKED | UNDELIVERED);
     }
 
     fn word(&self, switching: &Switching) -> State {

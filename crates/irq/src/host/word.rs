@@ -24,6 +24,11 @@ pub(super) const EDGE: u64 = 1 << 8;
 /// It is forwarded, and its guest could not be interrupted; that ends when the guest changes what kept it from that.
 pub(super) const UNDELIVERED: u64 = 1 << 9;
 
+/// It is joined with a guest interrupt, forwarded or not: its trigger is the join's.
+pub(super) const JOINED: u64 = 1 << 10;
+/// It is being closed: what comes now is nobody's.
+pub(super) const CLOSING: u64 = 1 << 11;
+
 const QUIET: u64 = USER_MASKED | AUTOMASKED | GUEST_MASKED | STORMED | SWITCHING | UNDELIVERED;
 
 /// One of those who use the line at this moment, and for whom a switch has to wait.

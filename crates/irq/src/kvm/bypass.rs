@@ -321,5 +321,6 @@ pub(crate) fn part_and_resume<M: Machine>(
     part(vm, line, guest, None);
     // It was bound to this line until now, so that nobody else has it.
     let _ = vm.bind(line, guest);
-    vm.machine().host().connect(line, trigger);
+    // Nobody else joins it: its eventfd is lent to this one.
+    let _ = vm.machine().host().connect(line, trigger);
 }

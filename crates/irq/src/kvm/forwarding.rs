@@ -37,6 +37,8 @@ pub enum JoinError {
 
 /// Joins a line and a guest interrupt: the line's interrupts are the guest's from now on.
 ///
+/// Not to be called from a [trigger](crate::host::Trigger): it waits for handlers, and for a vCPU to leave the guest.
+///
 /// # Errors
 /// [`JoinError`].
 pub fn join<M: Machine>(vm: &Vm<M>, line: OpenLine, guest: GuestInterrupt) -> Result<Mode, JoinError> {
@@ -58,7 +60,7 @@ pub fn join<M: Machine>(vm: &Vm<M>, line: OpenLine, guest: GuestInterrupt) -> Re
         let route = Route::Injected { vm: id, guest }.token();
         return match (bound, route) {
             (Ok(()), Some(route)) => {
-                host.reroute(switching, Some(route));
+                host.injected(switching, route);
                 Ok(Mode::Automasked(fallback))
             }
             (bound, _) => {
@@ -87,11 +89,17 @@ pub fn join<M: Machine>(vm: &Vm<M>, line: OpenLine, guest: GuestInterrupt) -> Re
 /// if any. What is in flight is automasked from now on and ends in the ordinary way: when the guest ends it, the line is
 /// unmasked.
 ///
+/// Not to be called from a [trigger](crate::host::Trigger). Of a line that was closed before, the guest interrupt is freed.
+///
 /// Cannot fail. When this returns, no list register names the host interrupt, and none of its interrupts reaches the
 /// guest by this way any more. Two that are not joined are left as they are.
 pub fn part<M: Machine>(vm: &Vm<M>, line: OpenLine, guest: GuestInterrupt, trigger: Option<Token>) {
     let host = vm.machine().host();
-    let Some(switching) = host.begin(line) else { return };
+    let Some(switching) = host.begin(line) else {
+        // It was closed before; the guest interrupt is to be free as well.
+        vm.forget(line, guest);
+        return;
+    };
     // Nobody else switches the line now: this is its route until that is changed here.
     let route = host.trigger(line).map(Route::of);
     let id = vm.config().id;
@@ -101,7 +109,7 @@ pub fn part<M: Machine>(vm: &Vm<M>, line: OpenLine, guest: GuestInterrupt, trigg
         host.not_forwarded(switching, trigger, progress);
     } else if route == Some(Route::Injected { vm: id, guest }) {
         vm.loosen(line, guest);
-        host.reroute(switching, trigger);
+        host.not_injected(switching, trigger);
     } else {
         host.abandon(switching);
     }

@@ -78,7 +78,8 @@ impl Interrupt {
             // Signalling is set up anew: what the line was shut for is over.
             host.rearm(self.line);
         }
-        host.connect(self.line, trigger);
+        // Nobody has it joined: it is not lent, and whoever listened to its trigger was told.
+        let _ = host.connect(self.line, trigger);
         self.word.store(trigger.map_or(0, Token::number) | CHANGING, Ordering::Relaxed);
         if let Some(now) = trigger {
             signals.connected(self.line, now);

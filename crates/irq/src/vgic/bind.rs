@@ -4,7 +4,8 @@ use super::inject::Level;
 use super::save::withstands;
 use super::vm::{Machine, Vm};
 use super::word::{
-    ACTIVE, EDGE, ENABLED, FORWARDED, LINE, LOADED, ONCE, PENDING, RESAMPLED, RESTORED, SAMPLED, State,
+    ACTIVE, EDGE, ENABLED, FORWARDED, INSISTED, LINE, LOADED, ONCE, OWED, PENDING, RESAMPLED, RESTORED,
+    SAMPLED, State,
 };
 use crate::host::{Controller, OpenLine, Progress};
 use crate::wanted::Wanted;
@@ -40,7 +41,7 @@ impl<M: Machine> Vm<M> {
         let held = self.hold_shared(guest)?;
         let (before, _) = self.change(&held, |state| state);
         let other = self.line(guest.0) != line;
-        let in_flight = before.any(PENDING | ACTIVE | LINE);
+        let in_flight = before.any(PENDING | ACTIVE | LINE | OWED);
         let refused = if !before.any(FORWARDED | RESAMPLED) || !other {
             None
         } else if !before.has(ONCE) {
@@ -62,7 +63,7 @@ impl<M: Machine> Vm<M> {
     pub fn unbind(&self, guest: GuestInterrupt) {
         let Ok(held) = self.hold_shared(guest) else { return };
         self.change(&held, |state| {
-            let state = state.without(RESAMPLED | ONCE);
+            let state = state.without(RESAMPLED | ONCE | OWED);
             if state.has(FORWARDED) { state } else { state.without(LINE) }
         });
         self.release(held);
@@ -72,14 +73,42 @@ impl<M: Machine> Vm<M> {
     /// is not bound to `line`.
     pub(crate) fn loosen(&self, line: OpenLine, guest: GuestInterrupt) {
         let Ok(held) = self.hold_shared(guest) else { return };
-        let (before, _) = self.change(&held, |state| state);
-        if before.has(RESAMPLED) && self.line(guest.0) == line {
-            self.change(&held, |state| match state.any(PENDING | ACTIVE | LINE) {
-                true => state.with(ONCE),
-                false => state.without(RESAMPLED),
-            });
-        }
+        let mine = self.line(guest.0) == line;
+        let (before, _) = self.change(&held, |state| match state.any(PENDING | ACTIVE | LINE) {
+            _ if !mine || !state.has(RESAMPLED) => state,
+            true => state.without(OWED).with(ONCE),
+            // What is owed is paid now: the guest's mask is not the line's any more.
+            false => state.without(RESAMPLED | OWED),
+        });
         self.release(held);
+        if mine && before.has(RESAMPLED | OWED) && !before.any(PENDING | ACTIVE | LINE) {
+            self.machine.host().complete(line);
+        }
+    }
+
+    /// Gives up what a guest interrupt has to do with a line that was closed.
+    pub(crate) fn forget(&self, line: OpenLine, guest: GuestInterrupt) {
+        if self.shared_word(guest).is_some() && self.line(guest.0) == line {
+            self.unforward(guest);
+            self.unbind(guest);
+        }
+    }
+
+    /// Ends everything that lines wait for: to be called when the virtual machine is no more, with its vCPUs out of the guest
+    /// for good and its joins [parted](crate::kvm::part). What was in progress will not be ended by anybody.
+    pub fn shut_down(&self) {
+        for guest in (crate::FIRST_SPI..self.end()).map(GuestInterrupt) {
+            let Ok(held) = self.hold_shared(guest) else { continue };
+            let line = self.line(guest.0);
+            let (before, _) = self.change(&held, |state| match state.has(FORWARDED) {
+                true => state,
+                false => state.without(RESAMPLED | ONCE | OWED | LINE | PENDING | ACTIVE),
+            });
+            self.release(held);
+            if before.has(RESAMPLED) && !before.has(FORWARDED) {
+                self.machine.host().complete(line);
+            }
+        }
     }
 
     /// The line that a guest interrupt is forwarded from.
@@ -100,7 +129,7 @@ impl<M: Machine> Vm<M> {
         let bound = before.any(FORWARDED | RESAMPLED) && !before.has(ONCE) && self.line(guest.0) != line;
         let refused = if bound || before.has(FORWARDED) {
             Some(BindError::Bound { guest, host: self.physical(guest.0) })
-        } else if before.has(LINE) || before.any(ACTIVE | PENDING) && !before.has(RESTORED) {
+        } else if before.any(LINE | OWED) || before.any(ACTIVE | PENDING) && !before.has(RESTORED) {
             Some(BindError::InFlight(guest))
         } else {
             None
@@ -119,11 +148,12 @@ impl<M: Machine> Vm<M> {
         });
         if after.any(PENDING | ACTIVE) {
             // It was in flight when the guest was saved, somewhere else perhaps: here the hardware has to know.
-            let controller = self.machine.host().controller();
-            controller.set_active(line.interrupt());
-            if before.has(PENDING | ACTIVE) && sense == Sense::Edge {
-                controller.set_pending(line.interrupt());
-            }
+            self.at_host(guest.0, |controller, physical| {
+                controller.set_active(physical);
+                if before.has(PENDING | ACTIVE) && sense == Sense::Edge {
+                    controller.set_pending(physical);
+                }
+            });
         }
         self.release(held);
         Ok(Wanted::when(after.has(ENABLED)))
@@ -138,12 +168,12 @@ impl<M: Machine> Vm<M> {
         // The guest may end it at any moment, where it is in no list register: what is decided has to be what is there.
         let (before, _) = self.change(&held, |state| match in_flight(state, line) {
             _ if !state.has(FORWARDED) => state,
-            Progress::Idle => state.without(FORWARDED | SAMPLED | PENDING),
+            Progress::Idle => state.without(FORWARDED | SAMPLED | PENDING | INSISTED),
             Progress::InFlight => ordinary(state),
         });
         if before.has(FORWARDED) && before.any(PENDING | ACTIVE) {
             // If the guest has nothing of it, but a CPU has acknowledged it and not handled it yet, its handler ends it.
-            self.machine.host().controller().deactivate(self.physical(guest.0));
+            self.at_host(guest.0, |controller, physical| controller.deactivate(physical));
         }
         self.release(held);
         in_flight(before, line)
@@ -158,7 +188,7 @@ impl<M: Machine> Vm<M> {
 /// A state without what ties it to this host, to be kept: what a device has in flight is restored as such, and its line is
 /// not kept, since its device is asked again.
 pub(super) const fn detached(state: State) -> State {
-    let kept = state.without(FORWARDED | SAMPLED | RESAMPLED | ONCE | LOADED);
+    let kept = state.without(FORWARDED | SAMPLED | RESAMPLED | ONCE | OWED | INSISTED | LOADED);
     if !state.any(FORWARDED | RESAMPLED) || !state.any(PENDING | ACTIVE | LINE) {
         return kept;
     }
@@ -169,7 +199,7 @@ pub(super) const fn detached(state: State) -> State {
 /// Whether the guest has something of a forwarded interrupt in progress, with the host's line as it is.
 const fn in_flight(state: State, line: Level) -> Progress {
     // The guest has not noticed that the device asked, and it asks no more.
-    let gone = state.has(SAMPLED) && !state.has(ACTIVE) && matches!(line, Level::Low);
+    let gone = state.has(SAMPLED) && !state.any(ACTIVE | INSISTED) && matches!(line, Level::Low);
     if state.has(FORWARDED) && state.any(PENDING | ACTIVE) && !gone {
         Progress::InFlight
     } else {
@@ -179,7 +209,7 @@ const fn in_flight(state: State, line: Level) -> Progress {
 
 /// A forwarded interrupt in progress as one that came the ordinary way.
 const fn ordinary(state: State) -> State {
-    let next = state.without(FORWARDED | SAMPLED);
+    let next = state.without(FORWARDED | SAMPLED | INSISTED);
     if !state.has(SAMPLED) {
         return next;
     }

@@ -6,7 +6,9 @@
 use super::interface::Group;
 use super::save::withstands;
 use super::vm::{Machine, Model, Vm};
-use super::word::{ACTIVE, EDGE, ENABLED, FORWARDED, GROUP_1, Kind, LINE, PENDING, SAMPLED, State};
+use super::word::{
+    ACTIVE, EDGE, ENABLED, FORWARDED, GROUP_1, INSISTED, Kind, LINE, OWED, PENDING, SAMPLED, State,
+};
 use crate::host::Controller;
 use crate::route::Route;
 use crate::sync::Ordering;
@@ -45,11 +47,12 @@ impl<M: Machine> Vm<M> {
             self.release(held);
         }
         let kind = Kind::of(interrupt);
-        let at_host =
-            || state.has(FORWARDED) && self.machine.host().controller().is_pending(self.physical(interrupt));
+        let at_host = || state.has(FORWARDED) && withstands(self, interrupt);
+        // What came and is not acknowledged follows the device's line, unless the guest itself said so.
+        let followed = state.has(FORWARDED | SAMPLED) && !state.has(INSISTED);
         Some(InterruptState {
             enabled: state.has(ENABLED),
-            pending: state.is_pending(kind) || at_host(),
+            pending: !followed && state.is_pending(kind) || at_host(),
             active: state.has(ACTIVE),
             priority: state.priority(),
             group: state.group(),
@@ -67,6 +70,15 @@ impl<M: Machine> Vm<M> {
             self.withdraw(by, interrupt);
         }
         let before = word.set(ENABLED);
+        if before.has(OWED) {
+            self.pay(by, interrupt);
+        }
+        if let Some(vcpu) = before.holder()
+            && before.is_pending(Kind::of(interrupt))
+        {
+            // What is in its list register is active, and it does not know that the next one can be taken.
+            self.machine.kick(vcpu);
+        }
         self.requeue(interrupt, before.with(ENABLED));
         self.tell_line(by, interrupt);
     }
@@ -77,11 +89,12 @@ impl<M: Machine> Vm<M> {
         let Some(held) = self.hold(by, interrupt) else { return };
         if !withstands(self, interrupt) {
             let (before, _) = self.change(&held, |state| {
-                let gone = state.has(FORWARDED | SAMPLED | PENDING) && !state.any(ENABLED | ACTIVE);
+                let gone =
+                    state.has(FORWARDED | SAMPLED | PENDING) && !state.any(ENABLED | ACTIVE | INSISTED);
                 if gone { state.without(PENDING) } else { state }
             });
-            if before.has(FORWARDED | SAMPLED | PENDING) && !before.any(ENABLED | ACTIVE) {
-                self.machine.host().controller().deactivate(self.physical(interrupt));
+            if before.has(FORWARDED | SAMPLED | PENDING) && !before.any(ENABLED | ACTIVE | INSISTED) {
+                self.at_host(interrupt, |controller, physical| controller.deactivate(physical));
             }
         }
         self.release(held);
@@ -99,14 +112,14 @@ impl<M: Machine> Vm<M> {
     pub fn set_pending(&self, by: VcpuId, interrupt: u32) {
         let Some(held) = self.hold(by, interrupt) else { return };
         let (before, _) = self.change(&held, |state| match Kind::of(interrupt) {
-            _ if state.has(FORWARDED) => state,
+            _ if state.has(FORWARDED) => state.with(INSISTED),
             // GICD_SPENDSGIR is what sets these on GICv2; GICv3 keeps no senders.
             Kind::Software if self.config.model == Model::V3 => state.with_cpus(1),
             Kind::Software => state,
             Kind::Line => state.with(PENDING),
         });
         if before.has(FORWARDED) {
-            self.machine.host().controller().set_pending(self.physical(interrupt));
+            self.at_host(interrupt, |controller, physical| controller.set_pending(physical));
         }
         self.release(held);
     }
@@ -115,24 +128,26 @@ impl<M: Machine> Vm<M> {
     pub fn clear_pending(&self, by: VcpuId, interrupt: u32) {
         let Some(held) = self.hold(by, interrupt) else { return };
         let over = |state: State| state.has(PENDING) && !state.any(ACTIVE | LINE);
-        let (before, _) = self.change(&held, |state| match Kind::of(interrupt) {
+        let line = self.line(interrupt);
+        let (before, after) = self.change(&held, |state| match Kind::of(interrupt) {
             Kind::Software if self.config.model == Model::V3 => state.with_cpus(0),
             Kind::Software => state,
             // The host waits for its end, which does not come any more.
             Kind::Line if over(state) => super::save::ended(state.without(PENDING)),
-            Kind::Line => state.without(PENDING),
+            Kind::Line => state.without(PENDING | INSISTED),
         });
         if before.has(FORWARDED) {
-            let (controller, physical) = (self.machine.host().controller(), self.physical(interrupt));
-            controller.clear_pending(physical);
-            if before.has(PENDING) && !before.has(ACTIVE) {
-                // It was active for the guest to take. If its line is high it comes again.
-                controller.deactivate(physical);
-            }
+            self.at_host(interrupt, |controller, physical| {
+                controller.clear_pending(physical);
+                if before.has(PENDING) && !before.has(ACTIVE) {
+                    // It was active for the guest to take. If its line is high it comes again.
+                    controller.deactivate(physical);
+                }
+            });
         }
         self.release(held);
         if over(before) {
-            self.completed(interrupt, before);
+            self.completed(line, before, after);
         }
     }
 
@@ -148,11 +163,12 @@ impl<M: Machine> Vm<M> {
             if state.has(FORWARDED) { state.without(PENDING) } else { state }
         });
         if before.has(FORWARDED) && !before.has(ACTIVE) {
-            let (controller, physical) = (self.machine.host().controller(), self.physical(interrupt));
-            controller.set_active(physical);
-            if before.has(PENDING) {
-                controller.set_pending(physical);
-            }
+            self.at_host(interrupt, |controller, physical| {
+                controller.set_active(physical);
+                if before.has(PENDING) {
+                    controller.set_pending(physical);
+                }
+            });
         }
         self.release(held);
     }
@@ -160,16 +176,17 @@ impl<M: Machine> Vm<M> {
     /// Ends an interrupt's active state. For a forwarded one the host's ends.
     pub fn clear_active(&self, by: VcpuId, interrupt: u32) {
         let Some(held) = self.hold(by, interrupt) else { return };
-        let (before, _) = self.change(&held, |state| {
+        let line = self.line(interrupt);
+        let (before, after) = self.change(&held, |state| {
             if state.has(ACTIVE) { super::save::ended(state.without(ACTIVE)) } else { state }
         });
         if before.has(FORWARDED | ACTIVE) {
-            self.machine.host().controller().deactivate(self.physical(interrupt));
+            self.at_host(interrupt, |controller, physical| controller.deactivate(physical));
         }
         self.release(held);
         if before.has(ACTIVE) {
             // Not while it is held: a switch of the line may wait for it.
-            self.completed(interrupt, before);
+            self.completed(line, before, after);
         }
     }
 

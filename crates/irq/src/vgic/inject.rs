@@ -1,9 +1,11 @@
 //! Interrupting a guest: forwarded by a host interrupt's handler, or by software.
 
 use super::vm::{Machine, Vm};
-use super::word::{ACTIVE, EDGE, ENABLED, FORWARDED, HELD, Kind, LINE, PENDING, State};
-use crate::host::Taken;
-use crate::{GuestInterrupt, VcpuId};
+use super::word::{
+    ACTIVE, EDGE, ENABLED, FORWARDED, HELD, Kind, LINE, LOADED, OWED, PENDING, RESAMPLED, SAMPLED, State,
+};
+use crate::host::{Controller, Taken};
+use crate::{GuestInterrupt, Sense, VcpuId};
 
 /// The state of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -37,7 +39,19 @@ impl<M: Machine> Vm<M> {
         if !state.has(FORWARDED | ENABLED) || state.target().is_none() {
             return Taken::No;
         }
-        self.notify(interrupt.0, word.set(PENDING));
+        let taken = word.update(|state| {
+            // There is one active state behind it: what the guest made active itself, and a CPU acknowledged at that moment, is
+            // the same interrupt.
+            let again = !state.has(LOADED) && state.any(PENDING | ACTIVE);
+            (!again).then(|| state.with(PENDING))
+        });
+        match taken {
+            Ok((before, _)) => self.notify(interrupt.0, before),
+            Err(state) if !state.has(SAMPLED) => {
+                self.at_host(interrupt.0, |controller, physical| controller.set_pending(physical));
+            }
+            Err(_) => {}
+        }
         Taken::Yes
     }
 
@@ -45,9 +59,14 @@ impl<M: Machine> Vm<M> {
     /// edge-sensitive one pending. For [triggers](crate::host::Trigger). [`Taken::No`] if the interrupt is forwarded.
     pub fn signal(&self, interrupt: GuestInterrupt) -> Taken {
         let Some(word) = self.shared_word(interrupt) else { return Taken::No };
+        // An edge of a line that is bound is one, whatever the guest says of its input.
+        let edge = |state: State| {
+            state.has(RESAMPLED) && self.machine.host().sense(self.line(interrupt.0)) == Sense::Edge
+        };
         let raise = |state: State| {
-            let flag = if state.has(EDGE) { PENDING } else { LINE };
-            (!state.has(FORWARDED)).then(|| state.with(flag))
+            let flag = if state.has(EDGE) || edge(state) { PENDING } else { LINE };
+            // If the host is owed the end of the one before, it gets this one's.
+            (!state.has(FORWARDED)).then(|| state.without(OWED).with(flag))
         };
         let Ok((before, _)) = word.update(raise) else { return Taken::No };
         self.notify(interrupt.0, before);

@@ -121,6 +121,14 @@ pub trait VirtualInterface {
     /// Sets it for the guest.
     fn set_guest(&mut self, guest: &GuestCpuInterface);
 
-    /// How the guest, with this in its CPU interface, ends interrupts.
+    /// The groups that the guest, with this in its CPU interface, takes: bits 0 and 1. Interrupts of the other one do not keep
+    /// these out of list registers.
+    fn taken_groups(&self, guest: &GuestCpuInterface) -> u32 {
+        // GICH_VMCR and ICH_VMCR_EL2 have them in the same place (Arm IHI 0048B.b 5.3.8, Arm IHI 0069H 12.4).
+        guest.control & 3
+    }
+
+    /// How the guest, with this in its CPU interface, ends interrupts. For a machine that decides by it whether to map the page
+    /// of `GICV_DIR`; a guest may change it without leaving.
     fn end_mode(&self, guest: &GuestCpuInterface) -> EndMode;
 }

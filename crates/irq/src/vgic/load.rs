@@ -4,12 +4,12 @@
 //! urgent, then the forwarded ones before the others: an active one outside costs an exit when it ends, a pending one
 //! outside is late. The hardware then tells when list registers become free, and when something outside is ended.
 
-use super::interface::{
-    Attention, Completion, EndMode, ListRegister, LrState, MOST_LIST_REGISTERS, VirtualInterface,
-};
+use super::interface::{Attention, Completion, ListRegister, LrState, MOST_LIST_REGISTERS, VirtualInterface};
 use super::vcpu::{Slot, Vcpu};
 use super::vm::{Machine, Model, Vm};
-use super::word::{ACTIVE, EDGE, ENABLED, FORWARDED, GROUP_1, HELD, Kind, LOADED, PENDING, RESAMPLED, State};
+use super::word::{
+    ACTIVE, EDGE, ENABLED, FORWARDED, GROUP_1, HELD, Kind, LOADED, PENDING, RESAMPLED, State, Word,
+};
 use crate::sync::Ordering;
 use crate::wanted::Wanted;
 use crate::{GuestInterrupt, VcpuId};
@@ -55,12 +55,13 @@ impl Vcpu {
         let groups = vm.groups.load(Ordering::Acquire);
         let room = cpu.list_registers().min(MOST_LIST_REGISTERS);
         if self.waiting.len() > room {
-            self.order(vm, groups);
+            self.order(vm, groups, cpu.taken_groups(&self.guest));
         }
         let (mut used, mut kept) = (0, 0);
         let mut outside = Outside::default();
         for index in 0..self.waiting.len() {
-            let interrupt = self.waiting[index];
+            let one = self.waiting[index];
+            let interrupt = one.interrupt;
             let claim = if used < room { self.claim(vm, interrupt, groups) } else { Claim::Later };
             match claim {
                 Claim::Claimed(register, slot) => {
@@ -72,7 +73,7 @@ impl Vcpu {
                 Claim::Gone => self.leave(interrupt),
                 Claim::Later => {
                     outside.note(vm, self.id, interrupt, groups);
-                    self.waiting[kept] = interrupt;
+                    self.waiting[kept] = one;
                     kept += 1;
                 }
             }
@@ -81,9 +82,9 @@ impl Vcpu {
         self.used = used;
         self.statistics.list_registers += used as u64;
         self.statistics.overflows += u64::from(outside.pending || outside.active);
-        let apart = cpu.end_mode(&self.guest) == EndMode::Apart;
-        // Another vCPU may deactivate what this one acknowledged, and the hardware would not know what.
-        let trap = Wanted::when(apart && (outside.active || vm.config.vcpus > 1));
+        // Another vCPU may deactivate what this one acknowledged, and the hardware would not know what. Whether the guest
+        // deactivates apart is not asked: it may begin to without leaving, and one that does not is not trapped either.
+        let trap = Wanted::when(outside.active || vm.config.vcpus > 1);
         cpu.set_guest(&self.guest);
         cpu.enable(Attention {
             // With one list register it would be there at once, for ever.
@@ -95,16 +96,21 @@ impl Vcpu {
         Loaded { list_registers: used, waiting: self.waiting.len(), trap_deactivation: trap }
     }
 
-    /// Orders those that wait, the most urgent first.
-    fn order<M: Machine>(&mut self, vm: &Vm<M>, groups: u32) {
-        let id = self.id;
-        self.waiting.sort_unstable_by_key(|&interrupt| {
-            let state = vm.word(id, interrupt).map_or(State(0), super::word::Word::load);
+    /// Orders those that wait, the most urgent first. Each is looked at once: others change their priorities meanwhile.
+    fn order<M: Machine>(&mut self, vm: &Vm<M>, groups: u32, taken: u32) {
+        for one in &mut self.waiting {
+            let state = vm.word(self.id, one.interrupt).map_or(State(0), Word::load);
             let passes = passes(state, groups);
-            let pending = passes && can_be_taken(state, Kind::of(interrupt));
+            let pending = passes && can_be_taken(state, Kind::of(one.interrupt));
             let software = !state.has(FORWARDED);
-            (!pending, !passes, state.priority(), software, interrupt)
-        });
+            let taken = super::load::passes(state, taken);
+            one.order = u32::from(!pending) << 11
+                | u32::from(!passes) << 10
+                | u32::from(!taken) << 9
+                | u32::from(state.priority()) << 1
+                | u32::from(software);
+        }
+        self.waiting.sort_unstable();
     }
 
     fn claim<M: Machine>(&self, vm: &Vm<M>, interrupt: u32, groups: u32) -> Claim {
@@ -112,10 +118,12 @@ impl Vcpu {
         let kind = Kind::of(interrupt);
         let mut later = false;
         let claimed = word.update(|state| {
-            let mine = state.destination() == Some(self.id) && !state.any(HELD | LOADED);
+            let mine = state.destination() == Some(self.id) && !state.has(LOADED);
             let wants = mine && state.wants_register(kind);
-            // What is active has to be somewhere whatever the distributor passes on.
-            later = wants && !state.has(ACTIVE) && !passes(state, groups);
+            // What is active has to be somewhere whatever the distributor passes on. And if somebody holds it, its end by the
+            // guest has to be noticed all the same.
+            later = wants && if state.has(ACTIVE) { state.has(HELD) } else { !passes(state, groups) };
+            let wants = wants && !state.has(HELD);
             if !wants || later {
                 return None;
             }
@@ -125,8 +133,9 @@ impl Vcpu {
         match claimed {
             Ok((before, _)) => {
                 let (lr_state, source, rest) = split(before, kind);
-                let completion = if before.has(FORWARDED) {
-                    Completion::Physical(vm.physical(interrupt))
+                let line = vm.line(interrupt);
+                let completion = if before.has(FORWARDED) && vm.machine.host().is_open(line) {
+                    Completion::Physical(line.interrupt())
                 } else if before.has(RESAMPLED)
                     || kind == Kind::Line && !before.has(EDGE)
                     || rest.cpus() != 0 && kind == Kind::Software
@@ -154,13 +163,13 @@ impl Vcpu {
 }
 
 /// Whether the guest's distributor passes the interrupt on.
-const fn passes(state: State, groups: u32) -> bool {
+pub(super) const fn passes(state: State, groups: u32) -> bool {
     let bit = if state.has(GROUP_1) { 2 } else { 1 };
     groups & bit != 0
 }
 
 /// Whether the guest could acknowledge it. What is active has to be ended first, whatever its line says.
-const fn can_be_taken(state: State, kind: Kind) -> bool {
+pub(super) const fn can_be_taken(state: State, kind: Kind) -> bool {
     state.has(ENABLED) && !state.has(ACTIVE) && state.is_pending(kind)
 }
 
@@ -172,7 +181,7 @@ const fn split(state: State, kind: Kind) -> (LrState, u8, State) {
             let source = state.cpus().trailing_zeros() as u8;
             if state.has(ACTIVE) {
                 // One list register for one number: the next sender's waits until this one is ended.
-                (LrState::Active, 0, state.without(ACTIVE))
+                (LrState::Active, state.source(), state.without(ACTIVE))
             } else {
                 let rest = state.cpus() & state.cpus().wrapping_sub(1);
                 (LrState::Pending, source, state.with_cpus(rest))

@@ -3,8 +3,10 @@
 use super::interface::{LrState, VirtualInterface};
 use super::vcpu::{Slot, Vcpu};
 use super::vm::{Machine, Vm};
-use super::word::{ACTIVE, FORWARDED, Kind, LINE, LOADED, ONCE, PENDING, RESAMPLED, SAMPLED, State};
-use crate::host::Controller;
+use super::word::{
+    ACTIVE, ENABLED, FORWARDED, INSISTED, Kind, LINE, LOADED, ONCE, OWED, PENDING, RESAMPLED, SAMPLED, State,
+};
+use crate::host::{Controller, OpenLine};
 use crate::sync::Ordering;
 
 impl Vcpu {
@@ -19,8 +21,10 @@ impl Vcpu {
         let ended_outside = cpu.disable();
         self.guest = cpu.guest();
         // What is in list registers now was not ended outside, and is not looked at for that.
-        for _ in 0..ended_outside.min(u32::from(u8::MAX)) {
-            self.end_outside(vm);
+        for _ in 0..ended_outside {
+            if !self.end_outside(vm) {
+                break;
+            }
         }
         let empty = if self.used > 0 { cpu.empty() } else { 0 };
         for index in 0..self.used {
@@ -42,35 +46,68 @@ impl Vcpu {
         let Some(word) = vm.word(self.id, interrupt) else { return };
         let mut register = register;
         let before = word.load();
-        if register == LrState::Pending && before.has(FORWARDED | SAMPLED) && !withstands(vm, interrupt) {
+        let sampled = before.has(FORWARDED | SAMPLED) && !before.has(INSISTED);
+        if register == LrState::Pending && sampled && !withstands(vm, interrupt) {
             // The device asks no more, and the guest has not noticed that it did. The next time it asks it has to
             // be heard, so its interrupt must not stay active.
             register = LrState::Empty;
-            vm.machine.host().controller().deactivate(vm.physical(interrupt));
+            vm.at_host(interrupt, |controller, physical| controller.deactivate(physical));
         }
+        // While it is in a list register nobody binds it to another line.
+        let line = vm.line(interrupt);
         let folded = word.update(|state| Some(merge(state, slot, register)));
-        let Ok((before, after)) = folded else { return };
+        let Ok((before, mut after)) = folded else { return };
+        if before.has(FORWARDED | PENDING) {
+            after = self.came_meanwhile(vm, interrupt, before, register, after);
+        }
         if register == LrState::Empty {
-            vm.completed(interrupt, before);
+            vm.completed(line, before, after);
         }
         self.keep(vm, interrupt, after);
     }
 
+    /// A forwarded interrupt came while it was in a list register: the guest had deactivated it before, on another CPU than
+    /// the one that took it. If not, a CPU acknowledged it before the guest itself made it active, and there is one physical
+    /// interrupt for the two.
+    fn came_meanwhile<M: Machine>(
+        &self,
+        vm: &Vm<M>,
+        interrupt: u32,
+        before: State,
+        register: LrState,
+        after: State,
+    ) -> State {
+        let one = register != LrState::Empty
+            || vm.at_host(interrupt, |controller, physical| !controller.is_active(physical)).unwrap_or(true);
+        let Some(word) = vm.word(self.id, interrupt).filter(|_| one) else { return after };
+        let pending = if register == LrState::Pending { PENDING } else { 0 };
+        match word.update(|state| Some(State(state.0 & !PENDING | pending))) {
+            Ok((_, after)) => {
+                if !before.has(SAMPLED) && register != LrState::Empty {
+                    // An edge is the host's to remember.
+                    vm.at_host(interrupt, |controller, physical| controller.set_pending(physical));
+                }
+                after
+            }
+            Err(after) => after,
+        }
+    }
+
     /// The guest ended an interrupt that was in no list register. It ends the one that it acknowledged last first, and
-    /// that is the most urgent of those which are active.
-    fn end_outside<M: Machine>(&mut self, vm: &Vm<M>) {
+    /// that is the most urgent of those which are active. Whether there was one.
+    fn end_outside<M: Machine>(&mut self, vm: &Vm<M>) -> bool {
         let urgency = |interrupt: u32| {
             let state = vm.word(self.id, interrupt)?.load();
             // It may be another vCPU's by now.
             let mine = state.destination() == Some(self.id) && state.holder().is_none();
             (state.has(ACTIVE) && mine).then_some((state.priority(), interrupt))
         };
-        let Some((_, interrupt)) = self.waiting.iter().filter_map(|&interrupt| urgency(interrupt)).min()
-        else {
-            return;
+        let Some((_, interrupt)) = self.waiting.iter().filter_map(|one| urgency(one.interrupt)).min() else {
+            return false;
         };
         self.statistics.ended_outside += 1;
         vm.end_in_software(self.id, interrupt);
+        true
     }
 
     /// Keeps an interrupt for the next load, or gives it to the vCPU whose it is now.
@@ -87,12 +124,18 @@ impl Vcpu {
 
 /// Whether the device still asks for what the guest has not acknowledged.
 pub(super) fn withstands<M: Machine>(vm: &Vm<M>, interrupt: u32) -> bool {
-    vm.machine.host().controller().is_pending(vm.physical(interrupt))
+    vm.at_host(interrupt, |controller, physical| controller.is_pending(physical)).unwrap_or(false)
 }
 
 /// A word with what its list register says.
 fn merge(state: State, slot: Slot, register: LrState) -> State {
     let mut next = state.without(LOADED);
+    if register != LrState::Pending {
+        next = next.without(INSISTED);
+    }
+    if register == LrState::Active && Kind::of(slot.interrupt) == Kind::Software {
+        next = next.with_source(slot.source);
+    }
     if matches!(register, LrState::Active | LrState::PendingAndActive) {
         next = next.with(ACTIVE);
     }
@@ -106,6 +149,12 @@ fn merge(state: State, slot: Slot, register: LrState) -> State {
     if register == LrState::Empty { ended(next) } else { next }
 }
 
+/// The state once the host has been told what it was owed.
+pub(super) const fn settled(state: State) -> State {
+    let state = state.without(OWED);
+    if state.has(ONCE) { state.without(RESAMPLED | ONCE) } else { state }
+}
+
 /// What an end does to the word beside its active state.
 pub(super) const fn ended(state: State) -> State {
     if !state.has(RESAMPLED) || state.has(FORWARDED) {
@@ -113,7 +162,14 @@ pub(super) const fn ended(state: State) -> State {
     }
     // The host is told, and asks again if the device does.
     let state = state.without(LINE);
-    if state.has(ONCE) { state.without(RESAMPLED | ONCE) } else { state }
+    if !state.has(ENABLED) && !state.has(ONCE) {
+        // But not while the guest masks it: it ends the interrupt before it contents the device, which asks until then.
+        state.with(OWED)
+    } else if state.has(ONCE) {
+        state.without(RESAMPLED | ONCE)
+    } else {
+        state
+    }
 }
 
 impl<M: Machine> Vm<M> {
@@ -123,18 +179,38 @@ impl<M: Machine> Vm<M> {
         let change = |state: State| {
             (state.has(ACTIVE) && state.holder().is_none()).then(|| ended(state.without(ACTIVE)))
         };
-        let Ok((before, after)) = word.update(change) else { return };
-        if before.has(FORWARDED) {
-            self.machine.host().controller().deactivate(self.physical(interrupt));
-        }
-        self.completed(interrupt, before);
+        // While it is active nobody binds it to another line. And the line is not closed before it is deactivated.
+        let line = self.line(interrupt);
+        let ended = self.at_host(interrupt, |controller, physical| {
+            let ended = word.update(change);
+            if let Ok((before, _)) = ended
+                && before.has(FORWARDED)
+            {
+                controller.deactivate(physical);
+            }
+            ended
+        });
+        let Ok((before, after)) = ended.unwrap_or_else(|| word.update(change)) else { return };
+        self.completed(line, before, after);
         self.requeue(interrupt, after);
     }
 
-    /// Tells the host that the guest is done with an interrupt; `before` is its state before that.
-    pub(super) fn completed(&self, interrupt: u32, before: State) {
-        if before.has(RESAMPLED) && !before.has(FORWARDED) {
-            self.machine.host().complete(self.line(interrupt));
+    /// Tells the host that the guest is done with an interrupt, if it waits for that: `line` is what it was bound to, and
+    /// [`ended`] made `after` of `before`.
+    pub(super) fn completed(&self, line: OpenLine, before: State, after: State) {
+        if before.has(RESAMPLED) && !before.any(FORWARDED | OWED) && !after.has(OWED) {
+            self.machine.host().complete(line);
+        }
+    }
+
+    /// Tells the host what it is owed, since the guest has the interrupt enabled or has lost it.
+    pub(super) fn pay(&self, vcpu: crate::VcpuId, interrupt: u32) {
+        let Some(word) = self.word(vcpu, interrupt) else { return };
+        // While something is owed nobody binds it to another line without paying.
+        let line = self.line(interrupt);
+        let paid = word.update(|state| state.has(OWED).then(|| settled(state)));
+        if paid.is_ok() {
+            self.machine.host().complete(line);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::word::{
     ACTIVE, EDGE, ENABLED, FORWARDED, GROUP_1, Kind, LINE, LOADED, PENDING, RESAMPLED, RESTORED, SAMPLED,
     State,
 };
-use crate::host::Controller;
+
 use crate::storage::{OutOfMemory, table};
 use crate::wanted::Wanted;
 use crate::{FIRST_SPI, VcpuId};
@@ -81,6 +81,8 @@ pub struct SavedInterrupt {
     pub target: Option<u16>,
     /// The vCPU that has it active.
     pub owner: Option<u16>,
+    /// Who sent the software-generated interrupt that is active, 0 to 7.
+    pub source: u8,
     /// What `GICD_IROUTER` of a `GICv3` guest says.
     pub route: u32,
 }
@@ -201,10 +203,7 @@ impl<M: Machine> Vm<M> {
             self.release(held);
         }
         // An edge that the host's controller remembers is this guest's. A level is asked of the device again.
-        if state.has(FORWARDED)
-            && !state.has(SAMPLED)
-            && self.machine.host().controller().is_pending(self.physical(interrupt))
-        {
+        if state.has(FORWARDED) && !state.has(SAMPLED) && super::save::withstands(self, interrupt) {
             state = state.with(PENDING);
         }
         let state = detached(state);
@@ -221,6 +220,7 @@ impl<M: Machine> Vm<M> {
             cpus: state.cpus(),
             target: state.target().map(|vcpu| vcpu.0),
             owner: if state.has(ACTIVE) { state.destination().map(|vcpu| vcpu.0) } else { None },
+            source: if state.has(ACTIVE) { state.source() } else { 0 },
             route: if shared { self.read_route(interrupt) as u32 } else { 0 },
         }
     }
@@ -236,7 +236,9 @@ impl<M: Machine> Vm<M> {
             (Model::V3, Kind::Software) => 1,
             (Model::V3, Kind::Line) => 0,
         };
+        let sent = Kind::of(interrupt) == Kind::Software && saved.active;
         exists(saved.target)
+            && saved.source < if sent { 8 } else { 1 }
             && exists(saved.owner)
             && saved.active == saved.owner.is_some()
             && saved.cpus & !cpus == 0
@@ -254,6 +256,7 @@ impl SavedInterrupt {
             .owned_by(owner)
             .with_priority(self.priority)
             .with_cpus(self.cpus)
+            .with_source(self.source)
             .with(flag(self.enabled, ENABLED))
             .with(flag(self.group_1, GROUP_1))
             .with(flag(self.edge, EDGE))

@@ -1,10 +1,21 @@
 //! A virtual CPU's own part: what it has in list registers, and what waits for one.
 
 use super::interface::{GuestCpuInterface, MOST_LIST_REGISTERS};
+use super::load::{can_be_taken, passes};
 use super::vm::{Machine, Vm};
+use super::word::{Kind, State, Word};
 use crate::VcpuId;
 use crate::storage::OutOfMemory;
+use crate::sync::Ordering;
 use alloc::vec::Vec;
+
+/// An interrupt that wants a list register.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Waiting {
+    /// Its place among the others, the most urgent lowest, as of the last look: others change what it depends on.
+    pub(super) order: u32,
+    pub(super) interrupt: u32,
+}
 
 /// What is in a list register.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +35,7 @@ pub struct Vcpu {
     pub(super) slots: [Slot; MOST_LIST_REGISTERS],
     pub(super) used: usize,
     /// Interrupts that want a list register, each once.
-    pub(super) waiting: Vec<u32>,
+    pub(super) waiting: Vec<Waiting>,
     /// Which interrupts are in `waiting`.
     members: [u64; 16],
     pub(super) guest: GuestCpuInterface,
@@ -84,10 +95,16 @@ impl Vcpu {
         self.guest = guest;
     }
 
-    /// Whether interrupts wait for a list register. A vCPU that has some should not be left waiting for an
-    /// interrupt, unless the guest masks them all.
-    pub const fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether there are interrupts that the guest could take, as far as its distributor goes. A vCPU that has some should not
+    /// be left waiting for one; what its own CPU interface masks is not looked at.
+    pub fn has_waiting<M: Machine>(&self, vm: &Vm<M>) -> bool {
+        let groups = vm.groups.load(Ordering::Acquire);
+        self.waiting.iter().any(|one| {
+            let state = vm.word(self.id, one.interrupt).map_or(State(0), Word::load);
+            state.destination() == Some(self.id)
+                && passes(state, groups)
+                && can_be_taken(state, Kind::of(one.interrupt))
+        })
     }
 
     /// Adds to those that wait, unless it is there.
@@ -97,7 +114,7 @@ impl Vcpu {
         // There is room for every interrupt; one that is none is not taken.
         if self.members[word] & bit == 0 && self.waiting.len() < self.waiting.capacity() {
             self.members[word] |= bit;
-            self.waiting.push(interrupt);
+            self.waiting.push(Waiting { order: 0, interrupt });
         }
     }
 

@@ -22,6 +22,9 @@ pub trait Machine {
 
     /// Waits a moment for a vCPU that was kicked to leave the guest and be [saved](super::Vcpu::save). Called again
     /// and again until it was, and never for a vCPU that is not loaded.
+    ///
+    /// A machine of one thread makes the vCPU leave and saves it here, and does no more: what the guest had trapped for is
+    /// done later. The caller may hold an interrupt or switch a line, and whoever needs the same would wait for ever.
     fn wait_for(&self, vcpu: VcpuId);
 }
 
@@ -73,7 +76,7 @@ pub enum Fallback {
 /// The shape of a virtual interrupt controller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Which virtual machine it is.
+    /// Which virtual machine it is: no other has this number as long as a line is joined with one of them.
     pub id: VmId,
     /// What the guest sees.
     pub model: Model,
@@ -120,6 +123,11 @@ struct SharedInterrupt {
 }
 
 /// A virtual machine's interrupts.
+///
+/// What takes an interrupt out of use, or changes one that a vCPU has in a list register, waits for that vCPU to be saved,
+/// and for others that change the same one. So a vCPU that was loaded has to be saved before it is dropped, and he who calls is
+/// not to be preempted for long. What is called by a [trigger](crate::host::Trigger) waits for nobody:
+/// [`deliver`](Self::deliver), [`signal`](Self::signal), [`set_line`](Self::set_line), [`pulse`](Self::pulse).
 ///
 /// Everything takes `&self`: vCPUs, host interrupt handlers and the control interface use it at the same time. Memory
 /// is allocated when it is made, and never after.
@@ -209,6 +217,15 @@ impl<M: Machine> Vm<M> {
         if let Some(shared) = self.shared.get(interrupt.0.wrapping_sub(FIRST_SPI) as usize) {
             shared.line.store(line.pack(), Ordering::Release);
         }
+    }
+
+    /// Does something at the host's controller with the interrupt that a guest interrupt is bound to, unless its line was closed.
+    pub(super) fn at_host<R>(
+        &self,
+        interrupt: u32,
+        act: impl FnOnce(&M::Controller, HostInterrupt) -> R,
+    ) -> Option<R> {
+        self.machine.host().at_hardware(self.line(interrupt), act)
     }
 
     pub(super) fn physical(&self, interrupt: u32) -> HostInterrupt {

@@ -29,6 +29,10 @@ pub(super) const ONCE: u64 = 1 << 10;
 pub(super) const SAMPLED: u64 = 1 << 11;
 /// Was forwarded and in flight when it was saved, and is to be forwarded again.
 pub(super) const RESTORED: u64 = 1 << 12;
+/// Ended while the guest had it disabled: the host is told when the guest enables it.
+pub(super) const OWED: u64 = 1 << 13;
+/// The guest itself made the host's interrupt pending: it stays so until it is acknowledged or cleared, whatever the line does.
+pub(super) const INSISTED: u64 = 1 << 14;
 /// In a list register of the vCPU that `HOLDER` names.
 pub(super) const LOADED: u64 = 1 << 8;
 /// Somebody changes it; it is not loaded meanwhile.
@@ -40,7 +44,11 @@ const PRIORITY: u32 = 16;
 const CPUS: u32 = 24;
 /// The vCPU that a shared interrupt goes to; all ones if to none.
 const TARGET: u32 = 32;
+/// Whose list registers it is in, or who has it active: 10 bits, more than a model has vCPUs.
 const HOLDER: u32 = 48;
+const HOLDERS: u64 = 0x3ff;
+/// Who sent the software-generated interrupt that is active: on GICv2 the guest ends it by that name too.
+const SOURCE: u32 = 60;
 const NOBODY: u64 = 0xffff;
 
 /// A value of the word.
@@ -105,12 +113,12 @@ impl State {
 
     /// Whose it is: of the vCPU that acknowledged it, until it is deactivated; else of its target.
     pub(super) const fn destination(self) -> Option<VcpuId> {
-        if self.has(ACTIVE) { Some(VcpuId((self.0 >> HOLDER) as u16)) } else { self.target() }
+        if self.has(ACTIVE) { Some(self.named()) } else { self.target() }
     }
 
     /// In whose list registers it is.
     pub(super) const fn holder(self) -> Option<VcpuId> {
-        if self.has(LOADED) { Some(VcpuId((self.0 >> HOLDER) as u16)) } else { None }
+        if self.has(LOADED) { Some(self.named()) } else { None }
     }
 
     pub(super) const fn with_holder(self, vcpu: VcpuId) -> Self {
@@ -119,7 +127,20 @@ impl State {
 
     /// Notes whose it is when it is active.
     pub(super) const fn owned_by(self, vcpu: VcpuId) -> Self {
-        Self(self.0 & !(NOBODY << HOLDER) | (vcpu.0 as u64) << HOLDER)
+        Self(self.0 & !(HOLDERS << HOLDER) | (vcpu.0 as u64 & HOLDERS) << HOLDER)
+    }
+
+    const fn named(self) -> VcpuId {
+        VcpuId(((self.0 >> HOLDER) & HOLDERS) as u16)
+    }
+
+    /// Who sent what is active.
+    pub(super) const fn source(self) -> u8 {
+        (self.0 >> SOURCE) as u8 & 7
+    }
+
+    pub(super) const fn with_source(self, source: u8) -> Self {
+        Self(self.0 & !(7 << SOURCE) | (source as u64 & 7) << SOURCE)
     }
 
     /// Pending outside of a list register. A software-generated interrupt is, as long as a sender is noted.

@@ -142,7 +142,7 @@ impl World {
         let places = self.rig.places.borrow();
         let place = &places[vcpu];
         let guest = !place.in_hand.is_empty() || !place.to_serve.is_empty();
-        guest || place.vcpu.has_waiting() || self.vm.has_queued(place.vcpu.id())
+        guest || place.vcpu.has_waiting(&self.vm) || self.vm.has_queued(place.vcpu.id())
     }
 
     /// Whether a vCPU is in the guest for nothing.

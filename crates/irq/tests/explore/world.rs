@@ -27,7 +27,7 @@ impl World {
         let mut devices = Vec::new();
         for (number, &sense) in shape.devices.iter().enumerate() {
             let line = host.open(host_number(number), sense).expect("a shared interrupt, closed");
-            host.connect(line, Some(eventfd(number)));
+            host.connect(line, Some(eventfd(number))).unwrap();
             let guest_enabled = true;
             devices.push(Device { work: false, mode: None, credit: 0, user: 0, guest_enabled, line });
         }
@@ -232,7 +232,7 @@ impl World {
         self.part(device, None);
         self.rig.host.close(self.line(device));
         let line = self.rig.host.open(host_number(device), self.shape.devices[device]).expect("it is closed");
-        self.rig.host.connect(line, Some(eventfd(device)));
+        self.rig.host.connect(line, Some(eventfd(device))).unwrap();
         self.device(device, |d| {
             d.line = line;
             d.user = 0;

@@ -162,7 +162,7 @@ pub(crate) fn token(number: u64) -> Option<Token> {
 pub(crate) fn rig(sense: Sense) -> (Arc<Rig>, OpenLine) {
     let host = Host::new(Hardware(AtomicU32::new(0)), StormLimit::NONE).expect("memory");
     let line = host.open(HOST, sense).expect("closed");
-    host.connect(line, token(1));
+    host.connect(line, token(1)).unwrap();
     let flag = || AtomicBool::new(false);
     let rig = Rig { host, kicked: flag(), named: flag(), ended: flag(), user: AtomicU32::new(0) };
     (Arc::new(rig), line)

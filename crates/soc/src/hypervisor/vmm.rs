@@ -266,6 +266,7 @@ impl Hypervisor {
             closed.extend(lines);
         }
         self.bypass.unregister_all(vmm.id);
+        vmm.guest.vm.shut_down();
         lock(&world.guests).remove(&vmm.id);
         closed
     }

@@ -9,7 +9,7 @@ use crate::hardware::guest::Software;
 use crate::hardware::{CPUS, Level};
 use crate::soc::Shared;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vcm_irq::gic::{InitError, v2};
 use vcm_irq::host::{Controller as _, Host, StormLimit, Taken, Trigger};
@@ -24,7 +24,7 @@ pub(crate) const HOST: usize = 0;
 const EVENTFDS: usize = 1 << 12;
 /// The most interrupts of a line in a period of steps: more than devices ask for that work in between, and less than
 /// what one asks for that does not.
-const LIMIT: StormLimit = StormLimit { interrupts: 96, period: 2048 };
+const LIMIT: StormLimit = StormLimit { interrupts: 160, period: 2048 };
 
 pub(super) type Controller = v2::Distributor<Window>;
 
@@ -104,7 +104,7 @@ impl Runner {
         lock(&self.guest.software).waits(self.vcpu)
             && !self.place().kicked.load(SeqCst)
             && !self.guest.vm.has_queued(self.id())
-            && !lock(&self.guest.vcpus[usize::from(self.vcpu)]).has_waiting()
+            && !lock(&self.guest.vcpus[usize::from(self.vcpu)]).has_waiting(&self.guest.vm)
     }
 }
 
@@ -143,7 +143,7 @@ pub(crate) struct World {
     /// Events that came for a guest that was gone.
     pub(super) late: AtomicU64,
     /// Steps so far.
-    pub(super) now: AtomicU32,
+    pub(super) now: AtomicU64,
 }
 
 impl std::fmt::Debug for World {
@@ -191,7 +191,7 @@ impl World {
             accounts: Mutex::default(),
             cause: Mutex::default(),
             late: AtomicU64::new(0),
-            now: AtomicU32::new(0),
+            now: AtomicU64::new(0),
         })
     }
 

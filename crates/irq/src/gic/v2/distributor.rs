@@ -149,6 +149,12 @@ impl<R: Registers> Distributor<R> {
         }
     }
 
+    fn write_one_through(&self, interrupt: HostInterrupt, array: u32) {
+        if let Some(place) = self.place(interrupt) {
+            place.write_one_through(&self.registers, array);
+        }
+    }
+
     fn is_set(&self, interrupt: HostInterrupt, array: u32) -> bool {
         self.place(interrupt).is_some_and(|place| place.is_set(&self.registers, array))
     }
@@ -170,7 +176,7 @@ impl<R: Registers> Controller for Distributor<R> {
     }
 
     fn enable(&self, interrupt: HostInterrupt) {
-        self.write_one(interrupt, ARRAYS.set_enable);
+        self.write_one_through(interrupt, ARRAYS.set_enable);
     }
 
     fn disable(&self, interrupt: HostInterrupt) {
@@ -180,11 +186,11 @@ impl<R: Registers> Controller for Distributor<R> {
     }
 
     fn deactivate(&self, interrupt: HostInterrupt) {
-        self.write_one(interrupt, ARRAYS.clear_active);
+        self.write_one_through(interrupt, ARRAYS.clear_active);
     }
 
     fn set_active(&self, interrupt: HostInterrupt) {
-        self.write_one(interrupt, ARRAYS.set_active);
+        self.write_one_through(interrupt, ARRAYS.set_active);
     }
 
     fn set_pending(&self, interrupt: HostInterrupt) {

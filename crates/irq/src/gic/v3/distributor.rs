@@ -57,8 +57,9 @@ impl<R: Registers> Distributor<R> {
     pub fn init(&self, target: Affinity) -> Result<(), InitError> {
         let registers = &self.registers;
         // Routing must not change while a group is enabled (12.9, GICD_CTLR).
-        self.control(0)?;
+        // Affinity routing that is on already stays on.
         let routing = GICD_CTLR_ARE.put(1);
+        self.control(registers.read(GICD_CTLR) & routing)?;
         self.control(routing)?;
         let read = registers.read(GICD_CTLR);
         if GICD_CTLR_ARE.get(read) == 0 {
@@ -180,7 +181,7 @@ impl<R: Registers> Controller for Distributor<R> {
 
     fn enable(&self, interrupt: HostInterrupt) {
         if let Some(place) = self.place(interrupt) {
-            place.write_one(&self.registers, place.arrays.set_enable);
+            place.write_one_through(&self.registers, place.arrays.set_enable);
         }
     }
 
@@ -192,13 +193,13 @@ impl<R: Registers> Controller for Distributor<R> {
 
     fn deactivate(&self, interrupt: HostInterrupt) {
         if let Some(place) = self.place(interrupt) {
-            place.write_one(&self.registers, place.arrays.clear_active);
+            place.write_one_through(&self.registers, place.arrays.clear_active);
         }
     }
 
     fn set_active(&self, interrupt: HostInterrupt) {
         if let Some(place) = self.place(interrupt) {
-            place.write_one(&self.registers, place.arrays.set_active);
+            place.write_one_through(&self.registers, place.arrays.set_active);
         }
     }
 
