@@ -1,5 +1,5 @@
-//! The locks that `arm_vgic` needs of its user, at their cheapest: one exchange to take, one store to give back. Interrupts and
-//! preemption, which it wants off meanwhile, cost nothing here.
+//! The locks that `arm_vgic` needs of its user, at their cheapest: one exchange to take, one store to give
+//! back. Interrupts and preemption, which it wants off meanwhile, cost nothing here.
 
 use ax_sync::interface::{AcquireResult, ContextOps, LockMetadata, SpinOps};
 use core::panic::Location;

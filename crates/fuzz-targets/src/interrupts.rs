@@ -1,5 +1,6 @@
-//! Sequences of everything that happens to a virtual machine's interrupts: its guest's accesses to its controller, its devices'
-//! lines, the host's interrupts, vCPUs that enter and leave, lines that are joined, parted and closed.
+//! Sequences of everything that happens to a virtual machine's interrupts: its guest's accesses to its
+//! controller, its devices' lines, the host's interrupts, vCPUs that enter and leave, lines that are joined,
+//! parted and closed.
 //!
 //! The machine asserts after each step that no list register is what it must not be; this asserts that the lines are as
 //! their state says, and at the end that every device that is still joined reaches the guest, once.
@@ -381,7 +382,8 @@ impl Run<'_> {
             let seen = self.world.vm.interrupt(VcpuId(0), guest.0).expect("it exists");
             assert!(!seen.active || physical.active, "{guest} is active, and its host interrupt is not");
             assert!(!seen.pending || physical.active || physical.pending(), "{guest} is pending by nothing");
-            // One that the guest has not acknowledged is gone for it when the line is low, and is withdrawn when it looks.
+            // One that the guest has not acknowledged is gone for it when the line is low, and is withdrawn
+            // when it looks.
             let gone = !physical.edge && !physical.high;
             assert!(
                 !physical.active || seen.active || seen.pending || gone,

@@ -50,7 +50,8 @@ impl GuestInterrupt {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct VcpuId(pub u16);
 
-/// What a producer of interrupts and their consumer have in common: an eventfd, as a number that the machine gave it.
+/// What a producer of interrupts and their consumer have in common: an eventfd, as a number that the machine gave it,
+/// or the way of a joined interrupt ([`kvm::Route`](crate::kvm::Route) says which).
 ///
 /// The bus driver signals it and knows no more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -115,6 +115,18 @@
 //! # }
 //! ```
 //!
+//! # What you supply
+//!
+//! | trait | is | needed |
+//! |---|---|---|
+//! | [`gic::Registers`] | one access to a window of registers | for the back-ends [`gic::v2`] and [`gic::v3`] |
+//! | [`gic::v3::SystemRegisters`] | one access to a system register | for [`gic::v3`] |
+//! | [`vgic::Machine`] | how a vCPU is woken, and waited for | always |
+//! | [`host::Trigger`] | where a line's token leads; [`kvm::Route`] has a table of it | always |
+//! | [`host::Controller`], [`host::CpuInterface`], [`vgic::VirtualInterface`] | the hardware | with another controller than a GIC |
+//! | [`kvm_vfio::Descriptors`], [`kvm_vfio::UserMemory`] | the user who calls | for attributes, [`kvm_vfio`] |
+//! | [`vfio::Signals`], [`vfio::EventfdDescriptors`] | where a device's triggers lead, and descriptors | for devices, [`vfio`] |
+//!
 //! # Layers
 //!
 //! | layer | module | knows of an interrupt |
@@ -129,17 +141,19 @@
 //!
 //! # Principles
 //!
-//! 1. **One word is the truth.** A host line and a guest interrupt are one atomic word each. Whether the hardware may signal
-//!    a line is computed from its word; nothing is counted up and down.
+//! 1. **One word is the truth.** A host line and a guest interrupt are one atomic word each. Whether the
+//!    hardware may signal a line is computed from its word; nothing is counted up and down.
 //! 2. **The list register is the truth while it is loaded**, and between two runs of a vCPU nothing is loaded.
 //! 3. **No lock and no allocation on the way in.** A handler takes the same time however many interrupts are bound.
-//! 4. **A line is quiet while its mode is switched**, and what its device asks for stays with the controller. So nothing is
-//!    lost, and nothing comes twice.
-//! 5. **Taking back cannot fail**: un-forwarding, unbinding, closing return nothing. What the guest has in progress goes on, and its
-//!    end is reported to the host once.
-//! 6. **Waiting is for one thing only.** Who switches a line may hold a guest interrupt; who holds a guest interrupt may wait for
-//!    one vCPU to leave the guest; a vCPU that left the guest is saved before it waits for anything.
-//! 7. **A stale name does nothing.** Lines have generations: what belongs to an owner before cannot reach the next one's.
+//! 4. **A line is quiet while its mode is switched**, and what its device asks for stays with the controller.
+//!    So nothing is lost, and nothing comes twice.
+//! 5. **Taking back cannot fail**: un-forwarding, unbinding, closing return nothing. What the guest has in
+//!    progress goes on, and its end is reported to the host once.
+//! 6. **Waiting is for one thing only.** Who switches a line may hold a guest interrupt; who holds a guest
+//!    interrupt may wait for one vCPU to leave the guest; a vCPU that left the guest is saved before it waits
+//!    for anything.
+//! 7. **A stale name does nothing.** Lines have generations: what belongs to an owner before cannot reach the
+//!    next one's.
 #![no_std]
 #![forbid(unsafe_code)]
 

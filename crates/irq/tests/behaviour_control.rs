@@ -108,8 +108,8 @@ fn a_parted_level_in_flight_cannot_be_wiped_away_by_the_guest() {
     assert!(!world.line_state(0).automasked);
 }
 
-/// A vCPU that leaves the guest may have to say that a line is completed while that very line is joined to another of its
-/// interrupts: it must not wait for that, since the joining waits for it.
+/// A vCPU that leaves the guest may have to say that a line is completed while that very line is joined to
+/// another of its interrupts: it must not wait for that, since the joining waits for it.
 #[test]
 fn a_completion_does_not_wait_for_who_waits_for_the_vcpu() {
     let world = forwarded(&[Sense::Level], Shape::default());

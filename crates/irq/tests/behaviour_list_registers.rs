@@ -1,7 +1,7 @@
 //! More interrupts than list registers, one story after the other.
 //!
-//! What the hardware tells of list registers that become free, and of ends of interrupts that are in none: Arm IHI 0048B.b
-//! 5.2 and 5.3.
+//! What the hardware tells of list registers that become free, and of ends of interrupts that are in none:
+//! Arm IHI 0048B.b 5.2 and 5.3.
 
 #[allow(dead_code, reason = "each test uses a part of the machine")]
 mod explore;
@@ -88,8 +88,8 @@ fn the_order_in_which_list_registers_are_given() {
     world.settle();
 }
 
-/// A level that is injected by software stays high while it is handled. It needs no list register before one that the guest
-/// can take: the guest would leave for that at once, and for ever.
+/// A level that is injected by software stays high while it is handled. It needs no list register before one
+/// that the guest can take: the guest would leave for that at once, and for ever.
 #[test]
 fn an_active_level_does_not_keep_a_pending_one_out() {
     let shape = Shape { registers: 1, completion: CompletionBy::Host, ..Shape::default() };

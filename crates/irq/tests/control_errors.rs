@@ -52,8 +52,8 @@ const LEVEL: u32 = 77;
 const FIRST: DeviceInterrupt = DeviceInterrupt { index: 0, subindex: 0 };
 const SECOND: DeviceInterrupt = DeviceInterrupt { index: 1, subindex: 0 };
 
-/// A device with two level-sensitive interrupts as descriptor 3, one with four edges as 4, an eventfd as 5, something else
-/// as 6.
+/// A device with two level-sensitive interrupts as descriptor 3, one with four edges as 4, an eventfd as 5,
+/// something else as 6.
 struct Setting {
     world: Rc<World>,
     vm: TestVm,

@@ -1,7 +1,8 @@
 //! Random accesses to the guest's frames, beside a plain model of the same registers.
 //!
-//! The model knows offsets as the manuals print them (Arm IHI 0048B.b 4.1.2, Arm IHI 0069H 12.8 and 12.10), keeps a plain
-//! structure for each interrupt, and knows nothing of list registers: entering the guest changes nothing for it.
+//! The model knows offsets as the manuals print them (Arm IHI 0048B.b 4.1.2, Arm IHI 0069H 12.8 and 12.10),
+//! keeps a plain structure for each interrupt, and knows nothing of list registers: entering the guest
+//! changes nothing for it.
 
 mod frames_machine;
 

@@ -10,7 +10,7 @@ use Access::{Byte, Read, Write};
 use gic::{Access, Junk, Window, list_registers, numbers};
 use proptest::prelude::*;
 use std::sync::Mutex;
-use vcm_irq::gic::{Registers, Taken, v2};
+use vcm_irq::gic::{AnyAcknowledged, Registers, v2};
 use vcm_irq::host::{Controller, CpuInterface as _};
 use vcm_irq::vgic::{Attention, Group, VirtualInterface as _};
 use vcm_irq::{HostInterrupt, Sense};
@@ -237,7 +237,7 @@ proptest! {
                 cpu.drop_priority(&acknowledged);
                 cpu.deactivate(acknowledged);
             }
-            if let Some(Taken::SoftwareGenerated(sent)) = cpu.acknowledge_any() {
+            if let Some(AnyAcknowledged::SoftwareGenerated(sent)) = cpu.acknowledge_any() {
                 prop_assert!(sent.number() < 16 && sent.source().is_some_and(|source| source < 8));
                 cpu.end(sent);
             }

@@ -10,7 +10,7 @@ use Access::{Byte, Read, Write};
 use gic::{Access, Junk, Nonsense, Window, list_registers, numbers};
 use proptest::prelude::*;
 use vcm_irq::gic::InitError;
-use vcm_irq::gic::v3::{self, Affinity, PATIENCE, Route, SystemRegister, SystemRegisters};
+use vcm_irq::gic::v3::{self, Affinity, PATIENCE, Routing, SystemRegister, SystemRegisters};
 use vcm_irq::host::{Controller, CpuInterface as _};
 use vcm_irq::vgic::{Attention, Group, VirtualInterface as _, Wanted};
 use vcm_irq::{HostInterrupt, Sense};
@@ -174,7 +174,7 @@ fn numbers_that_are_elsewhere_or_nowhere_are_passed_over() {
         call_all(&distributor, number);
         distributor.set_priority(line, 0);
         distributor.set_group(line, Group::One);
-        distributor.set_route(line, Route::Any);
+        distributor.set_route(line, Routing::Any);
         assert_eq!((distributor.priority(line), distributor.route(line)), (0, None));
         assert!(!distributor.is_enabled(line));
     }
@@ -204,13 +204,13 @@ fn routes_are_written_in_halves() {
     assert_eq!(affinity, Affinity(0x1234_5678));
     for (number, offset) in [(75, 0x6000 + 8 * 75), (4096 + 75, 0x8000 + 8 * 75)] {
         let line = HostInterrupt(number);
-        distributor.set_route(line, Route::To(affinity));
+        distributor.set_route(line, Routing::To(affinity));
         assert_eq!(window.log(), [Write(offset + 4, 0x12), Write(offset, 0x34_5678)]);
-        assert_eq!(distributor.route(line), Some(Route::To(affinity)));
+        assert_eq!(distributor.route(line), Some(Routing::To(affinity)));
         window.log();
-        distributor.set_route(line, Route::Any);
+        distributor.set_route(line, Routing::Any);
         assert_eq!(window.log(), [Write(offset + 4, 0), Write(offset, 0x8000_0000)]);
-        assert_eq!(distributor.route(line), Some(Route::Any));
+        assert_eq!(distributor.route(line), Some(Routing::Any));
         window.log();
     }
 }
@@ -299,7 +299,7 @@ proptest! {
             distributor.set_priority(line, 1);
             distributor.priority(line);
             distributor.set_group(line, Group::One);
-            distributor.set_route(line, Route::Any);
+            distributor.set_route(line, Routing::Any);
             distributor.route(line);
             distributor.is_enabled(line);
             redistributor.set_priority(line, 1);

@@ -1,9 +1,9 @@
 //! What several CPUs do at the same time, in every order that the memory model allows.
 //!
-//! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=/tmp/target-loom cargo test -p vcm-irq --release --test loom`
+//! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p vcm-irq --release --test loom`
 //!
-//! Each model is explored with at most three preemptions, unless `LOOM_MAX_PREEMPTIONS` says otherwise. Every access to the
-//! controller is one atomic step, as a register access is.
+//! Each model is explored with at most three preemptions, unless `LOOM_MAX_PREEMPTIONS` says otherwise. Every
+//! access to the controller is one atomic step, as a register access is.
 #![cfg(loom)]
 
 #[path = "loom/machine.rs"]
@@ -56,7 +56,7 @@ fn no_signal_after_the_trigger_was_taken_away() {
             rig.hardware().change(LATCH, 0);
             let other = rig.clone();
             let handler = thread::spawn(move || other.take(None));
-            rig.host.connect(line, token(2));
+            rig.host.connect(line, token(2)).unwrap();
             rig.ended.store(true, SeqCst);
             handler.join().expect("no panic");
             let state = rig.check();
@@ -80,7 +80,7 @@ fn nothing_after_close_and_the_next_owner_begins_anew() {
             assert!(!rig.hardware().has(ENABLED));
             let line = rig.host.open(HOST, sense).expect("it is closed");
             rig.host.mask(line);
-            rig.host.connect(line, token(2));
+            rig.host.connect(line, token(2)).unwrap();
             handler.join().expect("no panic");
             assert!(rig.check().user_masked);
             assert!(!rig.hardware().has(ACTIVE));

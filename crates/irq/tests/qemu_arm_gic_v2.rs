@@ -1,5 +1,5 @@
-//! The GICv2 back-end on QEMU's GICv2, a model that others wrote: forwarding by the HW bit of a list register and without
-//! it, driven through nothing but the traits.
+//! The GICv2 back-end on QEMU's GICv2, a model that others wrote: forwarding by the HW bit of a list register
+//! and without it, driven through nothing but the traits.
 //!
 //! Without `qemu-system-aarch64` the tests fail, unless `VCM_WITHOUT_QEMU=1` says that this is meant.
 
@@ -7,7 +7,7 @@
 mod support;
 
 use support::{GUEST, LINE, MAINTENANCE, Outputs, forwarded, on_qemu, unforwarded};
-use vcm_irq::gic::{Maintenance, Registers, Taken, v2};
+use vcm_irq::gic::{AnyAcknowledged, Maintenance, Registers, v2};
 use vcm_irq::host::{Controller, CpuInterface as _};
 use vcm_irq::vgic::{Attention, EndMode, Group, ListRegister, LrState, VirtualInterface as _, Wanted};
 use vcm_irq::{GuestInterrupt, HostInterrupt, Sense};
@@ -298,7 +298,7 @@ fn software_generated_interrupts_are_taken_and_ended() {
         let send = |number: u32| gic.distributor_window().write(0xF00, 2 << 24 | number);
         send(9);
         assert!(gic.outputs().irq);
-        let Some(Taken::SoftwareGenerated(sent)) = cpu.acknowledge_any() else { panic!() };
+        let Some(AnyAcknowledged::SoftwareGenerated(sent)) = cpu.acknowledge_any() else { panic!() };
         assert_eq!((sent.number(), sent.source()), (9, Some(0)));
         assert!(distributor.is_active(HostInterrupt(9)));
         cpu.end(sent);

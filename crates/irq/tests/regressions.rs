@@ -88,8 +88,8 @@ fn a_posted_enable_does_not_overtake_a_disable() {
     assert!(!host.controller().is_enabled(HOST), "masked by the user, and enabled");
 }
 
-/// Linux drivers/irqchip/irq-gic-v3.c, gic_irq_set_irqchip_state: "Force read-back to guarantee that the active state has
-/// taken effect, and won't race with a guest-driven deactivation".
+/// Linux drivers/irqchip/irq-gic-v3.c, gic_irq_set_irqchip_state: "Force read-back to guarantee that the
+/// active state has taken effect, and won't race with a guest-driven deactivation".
 #[test]
 fn an_active_state_is_there_when_set_active_returns() {
     let window = Posted::default();
@@ -196,8 +196,8 @@ fn a_line_survives_the_virtual_machine_that_had_it_in_flight() {
     assert!(!matches!(joined, Err(JoinError::InFlight(_))), "nobody is left who could end it: {joined:?}");
 }
 
-/// vCPU 1 handles an interrupt. vCPU 0 looks at its state (or moves it, or masks another), so that vCPU 1 leaves the guest,
-/// and comes back before vCPU 0 has let go. The guest ends its interrupt then.
+/// vCPU 1 handles an interrupt. vCPU 0 looks at its state (or moves it, or masks another), so that vCPU 1
+/// leaves the guest, and comes back before vCPU 0 has let go. The guest ends its interrupt then.
 #[test]
 fn an_end_while_somebody_holds_the_interrupt_is_not_lost() {
     let gic: &'static Gic<'static> = Box::leak(Box::new(Gic::new()));

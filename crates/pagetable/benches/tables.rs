@@ -7,8 +7,9 @@
 //! is free (or mapped) before it writes, frees empty tables, and keeps them until the gather is finished. x86_64 and
 //! page_table_multiarch check page by page and keep tables for ever, aarch64-paging does not check at all.
 //!
-//! All tables are reached by raw pointers at a fixed offset, as in a kernel. The rows with a hot page or block are where
-//! the crate here finds the table that it worked in last; "each in another table" is where it never does.
+//! All tables are reached by raw pointers at a fixed offset, as in a kernel. The rows with a hot page or
+//! block are where the crate here finds the table that it worked in last; "each in another table" is where it
+//! never does.
 
 mod linear;
 mod peers;

@@ -56,8 +56,9 @@
 //! - [`arm_short::ArmShort`]: the ARMv7 short descriptor, 4K, 64K, 1M and 16M pages.
 //! - [`aarch64::Stage1`] and [`aarch64::Stage2`]: AArch64 with the 4 KiB granule, 4K, 2M and 1G pages.
 //!
-//! A format is a [`Format`] with a type for each [`Level`]; the engine is compiled for each with its constants in place.
-//! The descriptor layouts, as data with their sources, are in [`arm_short::spec`] and [`aarch64::spec`].
+//! A format is a [`Format`] with a type for each [`Level`]; the engine is compiled for each with its
+//! constants in place. The descriptor layouts, as data with their sources, are in [`arm_short::spec`] and
+//! [`aarch64::spec`].
 #![no_std]
 #![forbid(unsafe_code)]
 

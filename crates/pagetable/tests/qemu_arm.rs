@@ -247,8 +247,9 @@ fn the_cpu_agrees_on_each_page_size_and_permission() {
     assert!(passed.iter().all(|&count| count > 50), "passed by size: {passed:?}");
 }
 
-/// All eight values of AP in both models, four of which this crate never writes, against the manual (DDI 0406C,
-/// chapter B3, "Access permissions") and, as far as attributes have words for it, against what `translate` reads out of them.
+/// All eight values of AP in both models, four of which this crate never writes, against the manual (DDI
+/// 0406C, chapter B3, "Access permissions") and, as far as attributes have words for it, against what
+/// `translate` reads out of them.
 #[test]
 fn the_cpu_agrees_on_every_value_of_ap() {
     if without_qemu() {

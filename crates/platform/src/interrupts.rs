@@ -146,8 +146,8 @@ pub trait Interrupts {
     /// When the machine cannot run it.
     fn start_guest(&mut self, request: &GuestRequest) -> Result<GuestHandle, PlatformError>;
 
-    /// Gives an interrupt to a guest. From now on the device's interrupts are the guest's. How it is done: the host's VMM opens
-    /// the device, and its control interface joins the two.
+    /// Gives an interrupt to a guest. From now on the device's interrupts are the guest's. How it is done:
+    /// the host's VMM opens the device, and its control interface joins the two.
     ///
     /// # Errors
     /// When there is no such line or guest, or one of them is taken.

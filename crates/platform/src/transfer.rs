@@ -36,10 +36,11 @@ pub enum Layout {
     },
     /// Pieces of a range in an order drawn from a seed, each visited once; the same on every machine.
     ///
-    /// The `n`-th piece visited of `count` is `n` after a Feistel network of four rounds over the fewest bits, an even
-    /// number of them and at least 2, that `count - 1` needs: each round makes (left, right) into (right, left ^ mixed),
-    /// where `mixed` is the low half of the bits of output number `right` of [`splitmix64`] with `seed ^ round`. What
-    /// is not below `count` goes through again (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002).
+    /// The `n`-th piece visited of `count` is `n` after a Feistel network of four rounds over the fewest
+    /// bits, an even number of them and at least 2, that `count - 1` needs: each round makes (left, right)
+    /// into (right, left ^ mixed), where `mixed` is the low half of the bits of output number `right` of
+    /// [`splitmix64`] with `seed ^ round`. What is not below `count` goes through again (Black and Rogaway,
+    /// "Ciphers with arbitrary finite domains", 2002).
     Scattered {
         /// Bytes of the whole range; a multiple of `piece`.
         len: u64,

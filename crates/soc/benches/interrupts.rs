@@ -1,8 +1,8 @@
 //! What an interrupt of a device costs the host until its guest has ended it: forwarded against automasked.
 //!
-//! Exits, maintenance exits and accesses to the interrupt controller are the simulation's counts. The host's work is the time that
-//! the host's own code takes, without the simulated hardware's part and without the stop-watch's own: the median of several
-//! runs.
+//! Exits, maintenance exits and accesses to the interrupt controller are the simulation's counts. The host's
+//! work is the time that the host's own code takes, without the simulated hardware's part and without the
+//! stop-watch's own: the median of several runs.
 
 use vcm::DeviceHandle;
 use vcm_irq::DeviceInterrupt;

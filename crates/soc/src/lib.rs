@@ -84,12 +84,13 @@
 //! ```
 //!
 //! # The oracle
-//! Every TLB entry remembers its story: which transaction filled it, for whom, and from which table entry. The bus
-//! remembers which memory was given back, and when. A transaction that passes through an entry to memory that was
-//! given back, or through a stale entry to memory that has another owner since, is an error of the run, told with
-//! that story; so is a walk that reads a table that was given back.
-//! [`Soc::set_invalidations`] leaves invalidations out, to see that it works. The GIC has an oracle too: whoever breaks the
-//! architecture's rules on list registers or ends an interrupt twice is told so by an error of the run.
+//! Every TLB entry remembers its story: which transaction filled it, for whom, and from which table entry.
+//! The bus remembers which memory was given back, and when. A transaction that passes through an entry to
+//! memory that was given back, or through a stale entry to memory that has another owner since, is an error
+//! of the run, told with that story; so is a walk that reads a table that was given back.
+//! [`Soc::set_invalidations`] leaves invalidations out, to see that it works. The GIC has an oracle too:
+//! whoever breaks the architecture's rules on list registers or ends an interrupt twice is told so by an
+//! error of the run.
 //!
 //! # Failures
 //! [`Soc::fail_hardware_at`] lets any single register access or table allocation fail; [`Soc::repair`] brings the

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// One mapping graph for every bus master, on a simulated SoC.
+/// One mapping graph for every bus master, and devices' interrupts forwarded to guests, on a simulated SoC.
 #[derive(Parser, Debug)]
 #[command(
     name = "vcm",
@@ -14,6 +14,7 @@ use std::path::PathBuf;
 Examples:
   vcm run walkthrough                    a device and the CPU share a buffer
   vcm run block-sizes --report out.html  TLB misses by block size, with charts
+  vcm run forward --report out.html      an interrupt's way to a guest, and what it costs
   vcm graph three-mappings               who maps what, as text
   vcm scenarios                          what else there is to run
 

@@ -185,7 +185,8 @@ impl Devices {
         Ok(id)
     }
 
-    /// As [`Graph::deassociate`](crate::Graph::deassociate). An association in quarantine goes when the reaper is done with it.
+    /// As [`Graph::deassociate`](crate::Graph::deassociate). An association in quarantine goes when the
+    /// reaper is done with it.
     ///
     /// # Errors
     /// As there.
@@ -213,7 +214,8 @@ impl Devices {
         }
     }
 
-    /// As [`Graph::set_association_part`](crate::Graph::set_association_part): the new space is there before the old one goes.
+    /// As [`Graph::set_association_part`](crate::Graph::set_association_part): the new space is there before
+    /// the old one goes.
     ///
     /// # Errors
     /// As there.

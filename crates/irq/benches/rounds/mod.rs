@@ -179,7 +179,8 @@ fn rebind<S: Subject>(bound: u32) -> Box<dyn FnMut() -> f64> {
     })
 }
 
-/// Deliveries without what follows them: as many at once as there are list registers, which takes them out again, untimed.
+/// Deliveries without what follows them: as many at once as there are list registers, which takes them out
+/// again, untimed.
 fn deliver<S: Subject>(deliver: fn(&S, &mut S::Vcpu, u32)) -> Box<dyn FnMut() -> f64> {
     const AT_ONCE: u32 = 16;
     const TIMES: u32 = 40;

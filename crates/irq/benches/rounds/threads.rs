@@ -53,8 +53,8 @@ impl Scaling {
     }
 }
 
-/// Measures `blocks` times `rounds`, each block with a virtual machine of its own and so in other memory. `pin` is called
-/// by each thread with its number.
+/// Measures `blocks` times `rounds`, each block with a virtual machine of its own and so in other memory.
+/// `pin` is called by each thread with its number.
 pub(crate) fn scaling<S: Subject>(placement: Placement, blocks: u32, rounds: u32, pin: fn(usize)) -> Scaling {
     let (mut one, mut two) = (Vec::new(), Vec::new());
     for _ in 0..blocks {

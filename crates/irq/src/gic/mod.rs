@@ -66,14 +66,13 @@
 //! # Ok::<(), vcm_irq::gic::InitError>(())
 //! ```
 
+mod acknowledged;
 mod error;
-
 mod list_register;
 mod lock;
 mod maintenance;
 mod place;
 mod registers;
-mod taken;
 pub mod v2;
 pub mod v3;
 
@@ -81,11 +80,11 @@ use lock::Lock;
 use place::Place;
 
 pub use crate::field::Field;
+pub use acknowledged::{AnyAcknowledged, SoftwareGenerated};
 pub use error::{EncodeError, InitError};
 pub use maintenance::Maintenance;
 pub use place::Arrays;
 pub use registers::Registers;
-pub use taken::{SoftwareGenerated, Taken};
 
 /// The priority that initialisation gives to every interrupt: the middle of those that the mask lets through.
 pub const DEFAULT_PRIORITY: u8 = 0xA0;

@@ -61,8 +61,9 @@ impl Place {
         registers.write(self.word(array), self.bit());
     }
 
-    /// The same, and it is done when this returns: a write may be posted, and what another CPU or its guest does next must not
-    /// overtake it. (Linux reads active states back for the same reason, `drivers/irqchip/irq-gic-v3.c`.)
+    /// The same, and it is done when this returns: a write may be posted, and what another CPU or its guest
+    /// does next must not overtake it. (Linux reads active states back for the same reason,
+    /// `drivers/irqchip/irq-gic-v3.c`.)
     pub(super) fn write_one_through(self, registers: &impl Registers, array: u32) {
         self.write_one(registers, array);
         registers.read(self.word(array));

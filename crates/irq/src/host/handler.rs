@@ -52,8 +52,8 @@ impl<C: Controller> Host<C> {
     /// Handles an interrupt that this CPU acknowledged. `now` is the time, in ticks of the clock that the
     /// [storm limit](super::StormLimit) is about; it may wrap.
     ///
-    /// Takes the same time however many lines are open, allocates nothing and takes no lock. An interrupt that nobody opened is
-    /// disabled: the host's own are not to be given to this.
+    /// Takes the same time however many lines are open, allocates nothing and takes no lock. An interrupt
+    /// that nobody opened is disabled: the host's own are not to be given to this.
     pub fn handle(
         &self,
         acknowledged: Acknowledged,
@@ -73,8 +73,9 @@ impl<C: Controller> Host<C> {
             self.controller.disable(interrupt);
             finish(acknowledged, cpu, Handled::Spurious)
         } else if !state.signals() {
-            // It was on its way when the line became quiet. Or somebody, perhaps this very CPU below this handler, is about to
-            // make the hardware what the word says, and has not come to it: a level would be back at once.
+            // It was on its way when the line became quiet. Or somebody, perhaps this very CPU below this
+            // handler, is about to make the hardware what the word says, and has not come to it: a level
+            // would be back at once.
             Counters::count(&line.counters.spurious);
             self.align(line, interrupt);
             finish(acknowledged, cpu, Handled::Spurious)

@@ -83,9 +83,9 @@ pub(super) struct Line {
 
 /// The host's interrupts: a line for each number of the controller, and the controller.
 ///
-/// What changes a line waits for handlers that use it, and for whoever switches it; so none of it is to be called from a
-/// [trigger](super::Trigger), or by somebody who interrupted one of them on the same CPU. The exceptions are
-/// [`handle`](Self::handle) and [`complete`](Self::complete), which wait for nobody.
+/// What changes a line waits for handlers that use it, and for whoever switches it; so none of it is to be
+/// called from a [trigger](super::Trigger), or by somebody who interrupted one of them on the same CPU. The
+/// exceptions are [`handle`](Self::handle) and [`complete`](Self::complete), which wait for nobody.
 ///
 /// Shared by all CPUs. Memory is allocated when it is made, and never after.
 #[derive(Debug)]
@@ -150,14 +150,15 @@ impl<C: Controller> Host<C> {
         Ok(OpenLine { interrupt, generation: state.generation() })
     }
 
-    /// Closes a line. When this returns, its interrupt is disabled, not active and not pending by a latch, and nothing that
-    /// was begun for it goes on. Not to be called from its own trigger.
+    /// Closes a line. When this returns, its interrupt is disabled, not active and not pending by a latch,
+    /// and nothing that was begun for it goes on. Not to be called from its own trigger.
     ///
-    /// An interrupt that a CPU has acknowledged, and whose handler has not come to [`Host::handle`] yet, stays active until it
-    /// does. Its handler tells nobody, unless somebody has opened the line again by then.
+    /// An interrupt that a CPU has acknowledged, and whose handler has not come to [`Host::handle`] yet,
+    /// stays active until it does. Its handler tells nobody, unless somebody has opened the line again by
+    /// then.
     ///
-    /// Cannot fail. A line that is joined with a guest interrupt is to be [parted](crate::kvm::part) before: else the guest's
-    /// list registers may name the interrupt until it is.
+    /// Cannot fail. A line that is joined with a guest interrupt is to be [parted](crate::kvm::part) before:
+    /// else the guest's list registers may name the interrupt until it is.
     pub fn close(&self, line: OpenLine) {
         let Some(switching) = self.begin(line) else { return };
         let Some(found) = self.line(line.interrupt) else { return };
@@ -238,8 +239,8 @@ impl<C: Controller> Host<C> {
         });
     }
 
-    /// Does something at the hardware with an interrupt, as long as the line is open. Short, and waits for nobody: the line may
-    /// be in the middle of a switch. `None` if the line was closed.
+    /// Does something at the hardware with an interrupt, as long as the line is open. Short, and waits for
+    /// nobody: the line may be in the middle of a switch. `None` if the line was closed.
     pub(crate) fn at_hardware<R>(
         &self,
         line: OpenLine,

@@ -3,9 +3,10 @@
 // Nothing depends on its order: loom does not have to explore it.
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// The most interrupts of one line in a period. A line that has more is shut: it is disabled and deactivated, and its
-/// storm counted, until somebody [rearms](super::Host::rearm) it. So one guest's device does not starve another guest. It
-/// is each line's own: a guest with many devices may have as many as all of them together.
+/// The most interrupts of one line in a period. A line that has more is shut: it is disabled and deactivated,
+/// and its storm counted, until somebody [rearms](super::Host::rearm) it. So one guest's device does not
+/// starve another guest. It is each line's own: a guest with many devices may have as many as all of them
+/// together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StormLimit {
     /// How many are allowed in a period; the next one is too many.

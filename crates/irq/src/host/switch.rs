@@ -128,8 +128,9 @@ impl<C: Controller> Host<C> {
         self.end(switching, FORWARDED | JOINED | masked, GUEST_MASKED & !masked);
     }
 
-    /// What the guest has in progress of the line is about to be in flight in the ordinary way: a level-sensitive line is
-    /// automasked. The guest may end it, and that [complete](Host::complete) it, before the switch is finished.
+    /// What the guest has in progress of the line is about to be in flight in the ordinary way: a
+    /// level-sensitive line is automasked. The guest may end it, and that [complete](Host::complete) it,
+    /// before the switch is finished.
     pub(crate) fn may_be_in_flight(&self, switching: &Switching) {
         let interrupt = switching.line.interrupt;
         if let Some(found) = self.line(interrupt)

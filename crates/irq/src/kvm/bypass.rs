@@ -1,12 +1,12 @@
 //! The other door: who signals an eventfd, and who is interrupted by it, find each other by its token.
 //!
-//! A producer is a line and the token that it signals; a consumer is a guest interrupt and the token that raises it (an
-//! irqfd). Where both are, they are [joined](super::join), by the engine that the other control uses too. Where they cannot be
-//! joined, the consumer is interrupted by the token in the ordinary way; that is reported, and no error (Linux
-//! `virt/lib/irqbypass.c`, `virt/kvm/eventfd.c`).
+//! A producer is a line and the token that it signals; a consumer is a guest interrupt and the token that
+//! raises it (an irqfd). Where both are, they are [joined](super::join), by the engine that the other control
+//! uses too. Where they cannot be joined, the consumer is interrupted by the token in the ordinary way; that
+//! is reported, and no error (Linux `virt/lib/irqbypass.c`, `virt/kvm/eventfd.c`).
 //!
-//! What Linux does by stopping both ends before they are connected, and starting both afterwards whatever came of it, the
-//! switch of the line does here: it is quiet meanwhile.
+//! What Linux does by stopping both ends before they are connected, and starting both afterwards whatever
+//! came of it, the switch of the line does here: it is quiet meanwhile.
 
 use super::eventfds::{Eventfds, Irqfd, Resample};
 use super::forwarding::{JoinError, Mode, join, part};
@@ -100,8 +100,9 @@ struct Sides<V> {
 
 /// The producers and consumers of a host.
 ///
-/// `V` points to virtual machines, and is held while a consumer of it is registered; `E` points to the [`Eventfds`] that the
-/// machine's trigger looks at. To be [emptied](Self::unregister_consumer) before it is dropped.
+/// `V` points to virtual machines, and is held while a consumer of it is registered; `E` points to the
+/// [`Eventfds`] that the machine's trigger looks at. To be [emptied](Self::unregister_consumer) before it is
+/// dropped.
 #[derive(Debug)]
 pub struct Bypass<V, E> {
     eventfds: E,
@@ -185,8 +186,9 @@ where
         self.forget(token);
     }
 
-    /// Takes the consumer of a token away: when this returns, no interrupt of a registered producer reaches it by the token.
-    /// What the guest has in progress ends in the ordinary way. Passed over if it is not `vm`'s.
+    /// Takes the consumer of a token away: when this returns, no interrupt of a registered producer reaches
+    /// it by the token. What the guest has in progress ends in the ordinary way. Passed over if it is not
+    /// `vm`'s.
     pub fn unregister_consumer(&mut self, token: Token, vm: VmId) {
         let ours =
             |sides: &&mut Sides<V>| sides.consumer.as_ref().is_some_and(|one| one.vm.config().id == vm);
@@ -221,8 +223,8 @@ where
         self.sides.get(&token).map(|sides| sides.connection)
     }
 
-    /// Tries again to join the sides of a token that are connected in the ordinary way, after the guest has ended what was
-    /// in flight. How they are connected then.
+    /// Tries again to join the sides of a token that are connected in the ordinary way, after the guest has
+    /// ended what was in flight. How they are connected then.
     pub fn retry(&mut self, token: Token) -> Connection {
         self.connect(token)
     }

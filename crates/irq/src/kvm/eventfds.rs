@@ -1,4 +1,5 @@
-//! Which eventfd interrupts which guest: looked up with an interrupt acknowledged, so without a lock and in constant time.
+//! Which eventfd interrupts which guest: looked up with an interrupt acknowledged, so without a lock and in
+//! constant time.
 
 use super::bypass::RegisterError;
 use crate::host::Taken;
@@ -29,8 +30,8 @@ pub struct Irqfd {
 }
 
 impl Irqfd {
-    /// Interrupts the guest. `vm` is the virtual machine of this number. [`Taken::No`] if the interrupt is forwarded from a
-    /// line.
+    /// Interrupts the guest. `vm` is the virtual machine of this number. [`Taken::No`] if the interrupt is
+    /// forwarded from a line.
     pub fn interrupt<M: Machine>(self, vm: &Vm<M>) -> Taken {
         match self.resample {
             Resample::Producer => vm.signal(self.guest),

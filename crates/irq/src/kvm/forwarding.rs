@@ -13,8 +13,7 @@ use crate::{GuestInterrupt, Token};
 pub enum Mode {
     /// The guest's end of the interrupt completes the physical one, without the host.
     Forwarded,
-    /// The host masks the line, injects the interrupt, and unmasks when the guest has ended it: this machine
-    /// cannot forward this interrupt.
+    /// The host masks the line, injects the interrupt, and unmasks when the guest has ended it, for this reason.
     Automasked(Fallback),
 }
 
@@ -27,7 +26,8 @@ pub enum JoinError {
     /// The line is forwarded already (EINVAL).
     #[error("host interrupt {0} is forwarded already")]
     Forwarded(u32),
-    /// An interrupt of the line is in flight in the ordinary way (EAGAIN): wait until the guest or the user is done with it.
+    /// An interrupt of the line is in flight in the ordinary way (EAGAIN): wait until the guest or the user
+    /// is done with it.
     #[error("host interrupt {0} is in flight: its consumer has to finish it first")]
     InFlight(u32),
     /// The guest interrupt cannot be bound.
@@ -85,11 +85,12 @@ pub fn join<M: Machine>(vm: &Vm<M>, line: OpenLine, guest: GuestInterrupt) -> Re
     }
 }
 
-/// Parts a line and a guest interrupt, whatever both are doing, vCPUs running or not. From now on the line signals `trigger`,
-/// if any. What is in flight is automasked from now on and ends in the ordinary way: when the guest ends it, the line is
-/// unmasked.
+/// Parts a line and a guest interrupt, whatever both are doing, vCPUs running or not. From now on the line
+/// signals `trigger`, if any. What is in flight is automasked from now on and ends in the ordinary way: when
+/// the guest ends it, the line is unmasked.
 ///
-/// Not to be called from a [trigger](crate::host::Trigger). Of a line that was closed before, the guest interrupt is freed.
+/// Not to be called from a [trigger](crate::host::Trigger). Of a line that was closed before, the guest
+/// interrupt is freed.
 ///
 /// Cannot fail. When this returns, no list register names the host interrupt, and none of its interrupts reaches the
 /// guest by this way any more. Two that are not joined are left as they are.

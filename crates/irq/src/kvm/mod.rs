@@ -1,5 +1,5 @@
-//! kvm: virtual machines, and the routes by which interrupts reach them. Knows host interrupts and guest interrupts, and
-//! nothing of devices.
+//! kvm: virtual machines, and the routes by which interrupts reach them. Knows host interrupts and guest
+//! interrupts, and nothing of devices.
 
 mod bypass;
 mod eventfds;

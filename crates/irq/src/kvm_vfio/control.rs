@@ -24,8 +24,9 @@ pub enum Done {
 
 #[derive(Debug)]
 struct Registration<D> {
-    /// The reference on the device: taken when this is made, and dropped by un-registering, nowhere else. A control that
-    /// is dropped without being released keeps it, so that a device whose interrupts are a guest's cannot be closed.
+    /// The reference on the device: taken when this is made, and dropped by un-registering, nowhere else. A
+    /// control that is dropped without being released keeps it, so that a device whose interrupts are a
+    /// guest's cannot be closed.
     device: ManuallyDrop<D>,
     interrupt: DeviceInterrupt,
     guest: GuestInterrupt,
@@ -91,8 +92,9 @@ where
         }
     }
 
-    /// Makes a device's interrupt a guest interrupt: registers it, takes a reference on the device, and joins the two. How
-    /// it reaches the guest then: where the machine cannot forward it, in the ordinary way, and that is no error.
+    /// Makes a device's interrupt a guest interrupt: registers it, takes a reference on the device, and joins
+    /// the two. How it reaches the guest then: where the machine cannot forward it, in the ordinary way, and
+    /// that is no error.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -142,8 +144,8 @@ where
             .map_err(|error| ControlError::join(interrupt, host, error, self.leads(line)))
     }
 
-    /// Takes an interrupt back, whatever it is doing. Its line signals the trigger that was connected before, if any; what is in
-    /// flight ends in the ordinary way. The reference on the device is dropped.
+    /// Takes an interrupt back, whatever it is doing. Its line signals the trigger that was connected before,
+    /// if any; what is in flight ends in the ordinary way. The reference on the device is dropped.
     ///
     /// # Errors
     /// EINVAL, if this control did not forward it. Else it cannot fail.

@@ -1,5 +1,5 @@
-//! What a layer must not know, its types do not carry. Each of these is followed by one that differs in what its last line
-//! names, and that must not compile.
+//! What a layer must not know, its types do not carry. Each of these is followed by one that differs in what
+//! its last line names, and that must not compile.
 //!
 //! The bus driver opens host interrupts, not a device's.
 //! ```

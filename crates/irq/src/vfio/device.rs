@@ -2,7 +2,7 @@
 
 use super::error::{OpenDeviceError, RequestError};
 use super::interrupt::{Connected, EVENTFDS, Interrupt};
-use super::raw::{Eventfds, RawData, RawRequest};
+use super::raw::{EventfdDescriptors, RawData, RawRequest};
 use super::request::{Action, Data, Request, Signals};
 use crate::host::{Controller, Host, OpenLine};
 use crate::storage::OutOfMemory;
@@ -52,8 +52,9 @@ struct Index {
 
 /// A device that is open, with the lines of its interrupts.
 ///
-/// Everything takes `&self`: its user and the controls use it at the same time. Has to be [closed](Self::close); to drop it leaves
-/// its lines open. Where several hold it, the pointer that they share closes it with the last of them.
+/// Everything takes `&self`: its user and the controls use it at the same time. Has to be
+/// [closed](Self::close); to drop it leaves its lines open. Where several hold it, the pointer that they
+/// share closes it with the last of them.
 #[derive(Debug)]
 #[must_use = "its lines stay open until it is closed"]
 pub struct Device {
@@ -97,7 +98,8 @@ impl Device {
         Ok(())
     }
 
-    /// Closes a device. When this returns, its interrupts are disabled and not active, and nothing comes from it any more.
+    /// Closes a device. When this returns, its interrupts are disabled and not active, and nothing comes from
+    /// it any more.
     ///
     /// Cannot fail. A control that still has an interrupt of it keeps a reference, so that this cannot be called.
     pub fn close<C: Controller>(self, host: &Host<C>, signals: &impl Signals) {
@@ -132,8 +134,8 @@ impl Device {
 
     /// Does what the user asks for, whole or not at all.
     ///
-    /// Signalling to test a trigger reaches who listens to it; an interrupt whose consumer is joined with the line takes
-    /// none from software.
+    /// Signalling to test a trigger reaches who listens to it; an interrupt whose consumer is joined with the
+    /// line takes none from software.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -198,7 +200,7 @@ impl Device {
         &self,
         host: &Host<C>,
         signals: &impl Signals,
-        eventfds: &impl Eventfds,
+        eventfds: &impl EventfdDescriptors,
         bytes: &[u8],
     ) -> Result<(), RequestError> {
         let raw = RawRequest::parse(bytes)?;
@@ -236,8 +238,8 @@ impl Device {
     }
 
     /// Lends an interrupt to a control, which may lead its line somewhere else until it [gives it
-    /// back](Self::give_back): its line, and the trigger that its user connected, which stays meanwhile. `None` if it is lent
-    /// already.
+    /// back](Self::give_back): its line, and the trigger that its user connected, which stays meanwhile.
+    /// `None` if it is lent already.
     pub(crate) fn lend(&self, interrupt: DeviceInterrupt) -> Option<Option<Token>> {
         let before = self.find(interrupt)?.lend();
         if before.lent { None } else { Some(before.trigger) }

@@ -23,7 +23,7 @@ const DATA: u32 = DATA_NONE | DATA_BOOL | DATA_EVENTFD;
 const ACTIONS: u32 = ACTION_MASK | ACTION_UNMASK | ACTION_TRIGGER;
 
 /// Finds eventfds by their descriptors.
-pub trait Eventfds {
+pub trait EventfdDescriptors {
     /// The token of the eventfd that `descriptor` names.
     ///
     /// # Errors

@@ -55,8 +55,8 @@ pub struct Request<'a> {
 /// Where a device's triggers lead, and who wants to know of them.
 ///
 /// The two calls are for who joins a line with the consumer of its trigger
-/// ([`kvm::Bypass`](crate::kvm::Bypass)): Linux does the same with its interrupt bypass manager. They are not made from an
-/// interrupt handler, and must not change the device's interrupts.
+/// ([`kvm::Bypass`](crate::kvm::Bypass)): Linux does the same with its interrupt bypass manager. They are not
+/// made from an interrupt handler, and must not change the device's interrupts.
 pub trait Signals: Trigger {
     /// `token` was connected to `line`.
     fn connected(&self, line: OpenLine, token: Token) {

@@ -31,9 +31,9 @@ pub enum BindError {
 }
 
 impl<M: Machine> Vm<M> {
-    /// Binds a guest interrupt to a line that stays in the ordinary mode: when the guest has ended the interrupt, its line is
-    /// lowered and the host line [completed](crate::host::Host::complete). This is what an irqfd with a resampler does
-    /// in Linux.
+    /// Binds a guest interrupt to a line that stays in the ordinary mode: when the guest has ended the
+    /// interrupt, its line is lowered and the host line [completed](crate::host::Host::complete). This is
+    /// what an irqfd with a resampler does in Linux.
     ///
     /// # Errors
     /// [`BindError`].
@@ -94,8 +94,9 @@ impl<M: Machine> Vm<M> {
         }
     }
 
-    /// Ends everything that lines wait for: to be called when the virtual machine is no more, with its vCPUs out of the guest
-    /// for good and its joins [parted](crate::kvm::part). What was in progress will not be ended by anybody.
+    /// Ends everything that lines wait for: to be called when the virtual machine is no more, with its vCPUs
+    /// out of the guest for good and its joins [parted](crate::kvm::part). What was in progress will not be
+    /// ended by anybody.
     pub fn shut_down(&self) {
         for guest in (crate::FIRST_SPI..self.end()).map(GuestInterrupt) {
             let Ok(held) = self.hold_shared(guest) else { continue };
@@ -116,7 +117,8 @@ impl<M: Machine> Vm<M> {
         self.shared_word(guest)?.load().has(FORWARDED).then(|| self.physical(guest.0))
     }
 
-    /// Makes a guest interrupt the forwarded form of a line's. The line is quiet meanwhile. Whether the guest has it enabled.
+    /// Makes a guest interrupt the forwarded form of a line's. The line is quiet meanwhile. Whether the guest
+    /// has it enabled.
     pub(crate) fn forward(
         &self,
         line: OpenLine,
@@ -159,9 +161,10 @@ impl<M: Machine> Vm<M> {
         Ok(Wanted::when(after.has(ENABLED)))
     }
 
-    /// Takes a guest interrupt back from the line that it is forwarded from. The line is quiet meanwhile. When this returns, no
-    /// list register names the host interrupt, and it is not active on the guest's behalf. What the guest has in progress goes
-    /// on, and its end is reported to the host, perhaps before this returns.
+    /// Takes a guest interrupt back from the line that it is forwarded from. The line is quiet meanwhile.
+    /// When this returns, no list register names the host interrupt, and it is not active on the guest's
+    /// behalf. What the guest has in progress goes on, and its end is reported to the host, perhaps before
+    /// this returns.
     pub(crate) fn unforward(&self, guest: GuestInterrupt) -> Progress {
         let Ok(held) = self.hold_shared(guest) else { return Progress::Idle };
         let line = if withstands(self, guest.0) { Level::High } else { Level::Low };
@@ -172,7 +175,8 @@ impl<M: Machine> Vm<M> {
             Progress::InFlight => ordinary(state),
         });
         if before.has(FORWARDED) && before.any(PENDING | ACTIVE) {
-            // If the guest has nothing of it, but a CPU has acknowledged it and not handled it yet, its handler ends it.
+            // If the guest has nothing of it, but a CPU has acknowledged it and not handled it yet, its
+            // handler ends it.
             self.at_host(guest.0, |controller, physical| controller.deactivate(physical));
         }
         self.release(held);
@@ -185,8 +189,8 @@ impl<M: Machine> Vm<M> {
     }
 }
 
-/// A state without what ties it to this host, to be kept: what a device has in flight is restored as such, and its line is
-/// not kept, since its device is asked again.
+/// A state without what ties it to this host, to be kept: what a device has in flight is restored as such,
+/// and its line is not kept, since its device is asked again.
 pub(super) const fn detached(state: State) -> State {
     let kept = state.without(FORWARDED | SAMPLED | RESAMPLED | ONCE | OWED | INSISTED | LOADED);
     if !state.any(FORWARDED | RESAMPLED) || !state.any(PENDING | ACTIVE | LINE) {

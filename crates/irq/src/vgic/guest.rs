@@ -1,5 +1,5 @@
-//! What the guest does to its interrupt controller. Each acts on one interrupt, as `by`, the vCPU that does it, sees it; one
-//! that does not exist is passed over.
+//! What the guest does to its interrupt controller. Each acts on one interrupt, as `by`, the vCPU that does
+//! it, sees it; one that does not exist is passed over.
 //!
 //! `by` is out of the guest and saved when one of these is called.
 
@@ -83,8 +83,8 @@ impl<M: Machine> Vm<M> {
         self.tell_line(by, interrupt);
     }
 
-    /// Takes back a forwarded interrupt that came before the guest disabled it, if its device has been contented since: with
-    /// a real controller the guest would not see it either.
+    /// Takes back a forwarded interrupt that came before the guest disabled it, if its device has been
+    /// contented since: with a real controller the guest would not see it either.
     fn withdraw(&self, by: VcpuId, interrupt: u32) {
         let Some(held) = self.hold(by, interrupt) else { return };
         if !withstands(self, interrupt) {
@@ -100,8 +100,9 @@ impl<M: Machine> Vm<M> {
         self.release(held);
     }
 
-    /// Disables an interrupt. For a forwarded one the host line is disabled too, so that a device whose interrupt is ended before
-    /// it is content does not interrupt again. When this returns, no vCPU takes it any more.
+    /// Disables an interrupt. For a forwarded one the host line is disabled too, so that a device whose
+    /// interrupt is ended before it is content does not interrupt again. When this returns, no vCPU takes it
+    /// any more.
     pub fn disable(&self, by: VcpuId, interrupt: u32) {
         // Software-generated interrupts can be disabled as others can.
         self.changed(by, interrupt, |state| state.without(ENABLED));

@@ -1,9 +1,9 @@
 //! Changing an interrupt that others use: holding it, so that no vCPU has it in a list register meanwhile.
 //!
-//! He who holds an interrupt may wait for a vCPU to leave the guest, and for nothing else: not for another interrupt, nor for a
-//! host line. A vCPU that has left the guest has its list registers saved before it holds anything, and saving waits for
-//! nobody: a host line is [completed](crate::host::Host::complete) even while somebody switches it. So nobody waits in a
-//! circle.
+//! He who holds an interrupt may wait for a vCPU to leave the guest, and for nothing else: not for another
+//! interrupt, nor for a host line. A vCPU that has left the guest has its list registers saved before it
+//! holds anything, and saving waits for nobody: a host line is [completed](crate::host::Host::complete) even
+//! while somebody switches it. So nobody waits in a circle.
 
 use super::vm::{Machine, Vm};
 use super::word::{HELD, State, Word};

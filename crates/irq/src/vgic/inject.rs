@@ -31,8 +31,8 @@ impl<M: Machine> Vm<M> {
     /// Delivers a forwarded interrupt: for the handler of the host interrupt that it is bound to, and nobody else. The
     /// host interrupt is active, and stays so until the guest deactivates this one.
     ///
-    /// Constant time, no lock, no allocation. [`Taken::No`] if the interrupt is not forwarded, or the guest has it disabled or
-    /// goes nowhere with it.
+    /// Constant time, no lock, no allocation. [`Taken::No`] if the interrupt is not forwarded, or the guest
+    /// has it disabled or goes nowhere with it.
     pub fn deliver(&self, interrupt: GuestInterrupt) -> Taken {
         let Some(word) = self.shared_word(interrupt) else { return Taken::No };
         let state = word.load();
@@ -40,8 +40,8 @@ impl<M: Machine> Vm<M> {
             return Taken::No;
         }
         let taken = word.update(|state| {
-            // There is one active state behind it: what the guest made active itself, and a CPU acknowledged at that moment, is
-            // the same interrupt.
+            // There is one active state behind it: what the guest made active itself, and a CPU acknowledged
+            // at that moment, is the same interrupt.
             let again = !state.has(LOADED) && state.any(PENDING | ACTIVE);
             (!again).then(|| state.with(PENDING))
         });

@@ -66,8 +66,8 @@ pub struct Attention {
     pub not_present: Wanted,
     /// When none is pending any more (`NPIE`): pending ones wait outside.
     pub none_pending: Wanted,
-    /// When the guest deactivates an interrupt apart from ending it (`TDIR` of GICv3; on GICv2 the page with `GICV_DIR` is
-    /// not mapped).
+    /// When the guest deactivates an interrupt apart from ending it (`TDIR` of GICv3; on GICv2 the page with
+    /// `GICV_DIR` is not mapped).
     pub deactivation: Wanted,
 }
 
@@ -121,14 +121,14 @@ pub trait VirtualInterface {
     /// Sets it for the guest.
     fn set_guest(&mut self, guest: &GuestCpuInterface);
 
-    /// The groups that the guest, with this in its CPU interface, takes: bits 0 and 1. Interrupts of the other one do not keep
-    /// these out of list registers.
+    /// The groups that the guest, with this in its CPU interface, takes: bits 0 and 1. Interrupts of the
+    /// other one do not keep these out of list registers.
     fn taken_groups(&self, guest: &GuestCpuInterface) -> u32 {
         // GICH_VMCR and ICH_VMCR_EL2 have them in the same place (Arm IHI 0048B.b 5.3.8, Arm IHI 0069H 12.4).
         guest.control & 3
     }
 
-    /// How the guest, with this in its CPU interface, ends interrupts. For a machine that decides by it whether to map the page
-    /// of `GICV_DIR`; a guest may change it without leaving.
+    /// How the guest, with this in its CPU interface, ends interrupts. For a machine that decides by it
+    /// whether to map the page of `GICV_DIR`; a guest may change it without leaving.
     fn end_mode(&self, guest: &GuestCpuInterface) -> EndMode;
 }

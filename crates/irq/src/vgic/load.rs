@@ -38,11 +38,12 @@ enum Claim {
 }
 
 impl Vcpu {
-    /// Puts what there is for the guest into list registers. To be called with the CPU's own interrupts masked, right before the
-    /// guest is entered: who interrupts the vCPU from now on [kicks](Machine::kick) it.
+    /// Puts what there is for the guest into list registers. To be called with the CPU's own interrupts
+    /// masked, right before the guest is entered: who interrupts the vCPU from now on [kicks](Machine::kick)
+    /// it.
     ///
-    /// Takes a time that depends on what is pending and in flight for this vCPU, and not on how many interrupts exist or are
-    /// bound.
+    /// Takes a time that depends on what is pending and in flight for this vCPU, and not on how many
+    /// interrupts exist or are bound.
     pub fn load<M: Machine>(&mut self, vm: &Vm<M>, cpu: &mut impl VirtualInterface) -> Loaded {
         debug_assert!(!self.loaded, "{} is loaded already", self.id);
         if let Some(shared) = vm.vcpus.get(usize::from(self.id.0)) {
@@ -82,8 +83,9 @@ impl Vcpu {
         self.used = used;
         self.statistics.list_registers += used as u64;
         self.statistics.overflows += u64::from(outside.pending || outside.active);
-        // Another vCPU may deactivate what this one acknowledged, and the hardware would not know what. Whether the guest
-        // deactivates apart is not asked: it may begin to without leaving, and one that does not is not trapped either.
+        // Another vCPU may deactivate what this one acknowledged, and the hardware would not know what.
+        // Whether the guest deactivates apart is not asked: it may begin to without leaving, and one that
+        // does not is not trapped either.
         let trap = Wanted::when(outside.active || vm.config.vcpus > 1);
         cpu.set_guest(&self.guest);
         cpu.enable(Attention {
@@ -120,8 +122,8 @@ impl Vcpu {
         let claimed = word.update(|state| {
             let mine = state.destination() == Some(self.id) && !state.has(LOADED);
             let wants = mine && state.wants_register(kind);
-            // What is active has to be somewhere whatever the distributor passes on. And if somebody holds it, its end by the
-            // guest has to be noticed all the same.
+            // What is active has to be somewhere whatever the distributor passes on. And if somebody holds
+            // it, its end by the guest has to be noticed all the same.
             later = wants && if state.has(ACTIVE) { state.has(HELD) } else { !passes(state, groups) };
             let wants = wants && !state.has(HELD);
             if !wants || later {

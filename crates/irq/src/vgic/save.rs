@@ -10,8 +10,8 @@ use crate::host::{Controller, OpenLine};
 use crate::sync::Ordering;
 
 impl Vcpu {
-    /// Takes what the guest left in the list registers, and empties them. To be called as soon as the guest was left, before
-    /// anything else is done with the virtual machine's interrupts on this CPU.
+    /// Takes what the guest left in the list registers, and empties them. To be called as soon as the guest
+    /// was left, before anything else is done with the virtual machine's interrupts on this CPU.
     ///
     /// Interrupts that the guest ended and that the host completes ([`Vm::bind`]) are completed.
     pub fn save<M: Machine>(&mut self, vm: &Vm<M>, cpu: &mut impl VirtualInterface) {
@@ -66,9 +66,9 @@ impl Vcpu {
         self.keep(vm, interrupt, after);
     }
 
-    /// A forwarded interrupt came while it was in a list register: the guest had deactivated it before, on another CPU than
-    /// the one that took it. If not, a CPU acknowledged it before the guest itself made it active, and there is one physical
-    /// interrupt for the two.
+    /// A forwarded interrupt came while it was in a list register: the guest had deactivated it before, on
+    /// another CPU than the one that took it. If not, a CPU acknowledged it before the guest itself made it
+    /// active, and there is one physical interrupt for the two.
     fn came_meanwhile<M: Machine>(
         &self,
         vm: &Vm<M>,
@@ -195,8 +195,8 @@ impl<M: Machine> Vm<M> {
         self.requeue(interrupt, after);
     }
 
-    /// Tells the host that the guest is done with an interrupt, if it waits for that: `line` is what it was bound to, and
-    /// [`ended`] made `after` of `before`.
+    /// Tells the host that the guest is done with an interrupt, if it waits for that: `line` is what it was
+    /// bound to, and [`ended`] made `after` of `before`.
     pub(super) fn completed(&self, line: OpenLine, before: State, after: State) {
         if before.has(RESAMPLED) && !before.any(FORWARDED | OWED) && !after.has(OWED) {
             self.machine.host().complete(line);

@@ -19,12 +19,13 @@ pub const SNAPSHOT_VERSION: u16 = 1;
 
 /// The state of a virtual machine's interrupts. Plain data; with the feature `serde` it can be serialized.
 ///
-/// What a device had in flight is marked. Where the guest goes on, [`kvm::join`](crate::kvm::join) takes it over: the
-/// physical interrupt of the new line becomes active without having been signalled, and the guest's end of the interrupt
-/// deactivates it. An interrupt that was pending arrives once.
+/// What a device had in flight is marked. Where the guest goes on, [`kvm::join`](crate::kvm::join) takes it
+/// over: the physical interrupt of the new line becomes active without having been signalled, and the guest's
+/// end of the interrupt deactivates it. An interrupt that was pending arrives once.
 ///
-/// The steps, with all vCPUs out of the guest: [`Vm::snapshot`] and [`Vcpu::snapshot`] for each; then on a new
-/// [`Vm`] of the same shape [`Vm::restore`], [`Vcpu::restore`] for each, and `join` for each line; then the guest may run.
+/// The steps, with all vCPUs out of the guest: [`Vm::snapshot`] and [`Vcpu::snapshot`] for each; then on a
+/// new [`Vm`] of the same shape [`Vm::restore`], [`Vcpu::restore`] for each, and `join` for each line; then
+/// the guest may run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot {
@@ -124,9 +125,9 @@ const fn architecture(model: Model) -> u8 {
 }
 
 impl<M: Machine> Vm<M> {
-    /// The state of all interrupts. A vCPU that has some in list registers leaves the guest for that; the state is that of
-    /// one moment if none runs and no host interrupt is handled meanwhile. The vCPUs' own part comes with
-    /// [`Vcpu::snapshot`]. Nothing changes: the guest may go on here as well.
+    /// The state of all interrupts. A vCPU that has some in list registers leaves the guest for that; the
+    /// state is that of one moment if none runs and no host interrupt is handled meanwhile. The vCPUs' own
+    /// part comes with [`Vcpu::snapshot`]. Nothing changes: the guest may go on here as well.
     ///
     /// # Errors
     /// [`OutOfMemory`].
@@ -153,8 +154,8 @@ impl<M: Machine> Vm<M> {
         })
     }
 
-    /// Puts back what [`snapshot`](Self::snapshot) gave, into a virtual machine of the same shape that has no line joined
-    /// and no vCPU in the guest. The snapshot may come from anywhere: what cannot be is refused.
+    /// Puts back what [`snapshot`](Self::snapshot) gave, into a virtual machine of the same shape that has no
+    /// line joined and no vCPU in the guest. The snapshot may come from anywhere: what cannot be is refused.
     ///
     /// # Errors
     /// [`RestoreError`].

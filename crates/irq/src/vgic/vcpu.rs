@@ -95,8 +95,8 @@ impl Vcpu {
         self.guest = guest;
     }
 
-    /// Whether there are interrupts that the guest could take, as far as its distributor goes. A vCPU that has some should not
-    /// be left waiting for one; what its own CPU interface masks is not looked at.
+    /// Whether there are interrupts that the guest could take, as far as its distributor goes. A vCPU that
+    /// has some should not be left waiting for one; what its own CPU interface masks is not looked at.
     pub fn has_waiting<M: Machine>(&self, vm: &Vm<M>) -> bool {
         let groups = vm.groups.load(Ordering::Acquire);
         self.waiting.iter().any(|one| {

@@ -16,15 +16,16 @@ pub trait Machine {
     /// The host's interrupts.
     fn host(&self) -> &Host<Self::Controller>;
 
-    /// Makes a vCPU look: one that is in the guest leaves it soon, one that waits for an interrupt wakes up. Called from
-    /// any CPU, with host interrupts acknowledged: it must not wait.
+    /// Makes a vCPU look: one that is in the guest leaves it soon, one that waits for an interrupt wakes up.
+    /// Called from any CPU, with host interrupts acknowledged: it must not wait.
     fn kick(&self, vcpu: VcpuId);
 
     /// Waits a moment for a vCPU that was kicked to leave the guest and be [saved](super::Vcpu::save). Called again
     /// and again until it was, and never for a vCPU that is not loaded.
     ///
-    /// A machine of one thread makes the vCPU leave and saves it here, and does no more: what the guest had trapped for is
-    /// done later. The caller may hold an interrupt or switch a line, and whoever needs the same would wait for ever.
+    /// A machine of one thread makes the vCPU leave and saves it here, and does no more: what the guest had
+    /// trapped for is done later. The caller may hold an interrupt or switch a line, and whoever needs the
+    /// same would wait for ever.
     fn wait_for(&self, vcpu: VcpuId);
 }
 
@@ -124,10 +125,11 @@ struct SharedInterrupt {
 
 /// A virtual machine's interrupts.
 ///
-/// What takes an interrupt out of use, or changes one that a vCPU has in a list register, waits for that vCPU to be saved,
-/// and for others that change the same one. So a vCPU that was loaded has to be saved before it is dropped, and he who calls is
-/// not to be preempted for long. What is called by a [trigger](crate::host::Trigger) waits for nobody:
-/// [`deliver`](Self::deliver), [`signal`](Self::signal), [`set_line`](Self::set_line), [`pulse`](Self::pulse).
+/// What takes an interrupt out of use, or changes one that a vCPU has in a list register, waits for that vCPU
+/// to be saved, and for others that change the same one. So a vCPU that was loaded has to be saved before it
+/// is dropped, and he who calls is not to be preempted for long. What is called by a
+/// [trigger](crate::host::Trigger) waits for nobody: [`deliver`](Self::deliver), [`signal`](Self::signal),
+/// [`set_line`](Self::set_line), [`pulse`](Self::pulse).
 ///
 /// Everything takes `&self`: vCPUs, host interrupt handlers and the control interface use it at the same time. Memory
 /// is allocated when it is made, and never after.
@@ -219,7 +221,8 @@ impl<M: Machine> Vm<M> {
         }
     }
 
-    /// Does something at the host's controller with the interrupt that a guest interrupt is bound to, unless its line was closed.
+    /// Does something at the host's controller with the interrupt that a guest interrupt is bound to, unless
+    /// its line was closed.
     pub(super) fn at_host<R>(
         &self,
         interrupt: u32,

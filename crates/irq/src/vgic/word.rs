@@ -31,7 +31,8 @@ pub(super) const SAMPLED: u64 = 1 << 11;
 pub(super) const RESTORED: u64 = 1 << 12;
 /// Ended while the guest had it disabled: the host is told when the guest enables it.
 pub(super) const OWED: u64 = 1 << 13;
-/// The guest itself made the host's interrupt pending: it stays so until it is acknowledged or cleared, whatever the line does.
+/// The guest itself made the host's interrupt pending: it stays so until it is acknowledged or cleared,
+/// whatever the line does.
 pub(super) const INSISTED: u64 = 1 << 14;
 /// In a list register of the vCPU that `HOLDER` names.
 pub(super) const LOADED: u64 = 1 << 8;
@@ -172,8 +173,8 @@ impl Kind {
     }
 }
 
-/// The word. Its accesses are sequentially consistent: there are places where one side changes this word and then looks at
-/// a host line's, and the other side does the reverse.
+/// The word. Its accesses are sequentially consistent: there are places where one side changes this word and
+/// then looks at a host line's, and the other side does the reverse.
 #[derive(Debug)]
 pub(super) struct Word(AtomicU64);
 

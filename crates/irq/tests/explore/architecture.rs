@@ -1,7 +1,8 @@
-//! The state of an interrupt controller with virtualization, and what a guest's accesses do to it, as its architecture has
-//! that and nothing more: no registers, no timing.
+//! The state of an interrupt controller with virtualization, and what a guest's accesses do to it, as its
+//! architecture has that and nothing more: no registers, no timing.
 //!
-//! The rules are those of Arm IHI 0048B.b 3.2 (states of an interrupt), 5.2 and 5.3 (list registers, maintenance interrupts).
+//! The rules are those of Arm IHI 0048B.b 3.2 (states of an interrupt), 5.2 and 5.3 (list registers,
+//! maintenance interrupts).
 
 use vcm_irq::vgic::{Attention, Completion, GuestCpuInterface, ListRegister, LrState};
 use vcm_irq::{FIRST_SPI, Sense};

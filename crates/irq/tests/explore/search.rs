@@ -1,8 +1,8 @@
 //! All orders in which things can happen, to a depth; the shortest first.
 //!
-//! What is explored holds atomics and cannot be copied, so every state is reached again from the first one. Two orders that
-//! lead to the same state are followed once: a state is all that the host, the virtual machine, its vCPUs, the hardware
-//! and the guest have, without what is only counted.
+//! What is explored holds atomics and cannot be copied, so every state is reached again from the first one.
+//! Two orders that lead to the same state are followed once: a state is all that the host, the virtual
+//! machine, its vCPUs, the hardware and the guest have, without what is only counted.
 
 use super::action::{About, Action};
 use super::rig::Shape;

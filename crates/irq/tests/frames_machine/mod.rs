@@ -1,5 +1,5 @@
-//! A small machine with one virtual machine on it: interrupt lines, CPUs with list registers, guests that acknowledge and
-//! end. It watches what a list register must never be.
+//! A small machine with one virtual machine on it: interrupt lines, CPUs with list registers, guests that
+//! acknowledge and end. It watches what a list register must never be.
 
 // Each test that has this uses a part of it.
 #![allow(dead_code, unreachable_pub)]

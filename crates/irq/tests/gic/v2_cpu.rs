@@ -3,7 +3,7 @@
 use crate::Access::{Read, Write};
 use crate::gic::Window;
 use vcm_irq::HostInterrupt;
-use vcm_irq::gic::{InitError, Taken, v2};
+use vcm_irq::gic::{AnyAcknowledged, InitError, v2};
 use vcm_irq::host::CpuInterface as _;
 use vcm_irq::vgic::Group;
 
@@ -90,7 +90,7 @@ fn software_generated_interrupts_come_with_their_source() {
     let mut cpu = v2::CpuInterface::new(&window, Group::Zero);
     // Number 9 from CPU 5, and reserved bits.
     window.fix(0x00C, 0xFFFF_E000 | 5 << 10 | 9);
-    let Some(Taken::SoftwareGenerated(sent)) = cpu.acknowledge_any() else { panic!() };
+    let Some(AnyAcknowledged::SoftwareGenerated(sent)) = cpu.acknowledge_any() else { panic!() };
     assert_eq!((sent.number(), sent.source()), (9, Some(5)));
     cpu.end(sent);
     assert_eq!(window.writes(), [Write(0x010, 5 << 10 | 9), Write(0x1000, 5 << 10 | 9)]);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use vcm_irq::gic::v3::{self, DeactivationTrap, SystemRegister, SystemRegisters, decode, encode};
-use vcm_irq::gic::{EncodeError, InitError, Taken};
+use vcm_irq::gic::{AnyAcknowledged, EncodeError, InitError};
 use vcm_irq::host::CpuInterface as _;
 use vcm_irq::vgic::{
     Attention, Completion, EndMode, Group, GuestCpuInterface, ListRegister, LrState, VirtualInterface as _,
@@ -139,7 +139,7 @@ fn the_cycle_of_an_interrupt() {
         assert_eq!(file.writes(), []);
     }
     file.fix(IAR1, 9);
-    let Some(Taken::SoftwareGenerated(sent)) = cpu.acknowledge_any() else { panic!() };
+    let Some(AnyAcknowledged::SoftwareGenerated(sent)) = cpu.acknowledge_any() else { panic!() };
     assert_eq!((sent.number(), sent.source()), (9, None));
     cpu.end(sent);
     assert_eq!(file.writes(), [(EOIR1, 9), (DIR, 9)]);

@@ -116,7 +116,7 @@ impl Descriptors for User {
     }
 }
 
-impl vfio::Eventfds for User {
+impl vfio::EventfdDescriptors for User {
     fn eventfd(&self, descriptor: i32) -> Result<Token, EventfdError> {
         match self.files.get(&descriptor) {
             Some(File::Eventfd(token)) => Ok(*token),

@@ -11,9 +11,10 @@
 //!
 //! Both passes start at the *anchor*: the lowest table that has the whole range in it. The way to it is walked once.
 //!
-//! Most calls need none of that: they are about one page, or a run of them, in a table that is there and stays. For them
-//! there are two shorter ways, each of which does all that was asked or nothing: [`map_page`] and [`unmap_page`] for one
-//! entry, without a walk, and [`map_run`] and [`unmap_run`] for entries of one table. A third invariant carries these:
+//! Most calls need none of that: they are about one page, or a run of them, in a table that is there and
+//! stays. For them there are two shorter ways, each of which does all that was asked or nothing: [`map_page`]
+//! and [`unmap_page`] for one entry, without a walk, and [`map_run`] and [`unmap_run`] for entries of one
+//! table. A third invariant carries these:
 //! - **The recent table is linked.** It is forgotten before anything that may unlink a table.
 
 mod fresh;

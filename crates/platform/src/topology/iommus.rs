@@ -1,8 +1,9 @@
 //! IOMMUs in their two bindings.
 //!
-//! - Mainline's, `qcom,apq8064-iommu` (Linux Documentation/devicetree/bindings/iommu/qcom,apq8064-iommu.yaml): `reg`,
-//!   `interrupts` (the non-secure one, then the secure one), `qcom,ncb` = number of context banks, `#iommu-cells = <1>`.
-//!   Masters refer to it with `iommus`; the cell is the stream id (MID).
+//! - Mainline's, `qcom,apq8064-iommu` (Linux
+//!   Documentation/devicetree/bindings/iommu/qcom,apq8064-iommu.yaml): `reg`, `interrupts` (the non-secure
+//!   one, then the secure one), `qcom,ncb` = number of context banks, `#iommu-cells = <1>`. Masters refer to
+//!   it with `iommus`; the cell is the stream id (MID).
 //! - The original, `qcom,msm-smmu-v0` (Linux 3.4 and 3.10 for MSM, Documentation/devicetree/bindings/iommu/
 //!   msm_iommu_v0.txt): `reg`, `qcom,glb-offset`, `label`, and a child for each context with `reg` (its bank's page),
 //!   `interrupts`, `qcom,iommu-ctx-mids` and `label`. The context is the device that users name.

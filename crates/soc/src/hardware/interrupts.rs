@@ -22,7 +22,8 @@ pub enum Level {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wire(usize);
 
-/// The machine's interrupt controller and what is wired to it. An input with several wires is high while one of them is.
+/// The machine's interrupt controller and what is wired to it. An input with several wires is high while one
+/// of them is.
 #[derive(Debug)]
 pub struct Interrupts {
     gic: Gic,

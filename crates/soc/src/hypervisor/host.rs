@@ -5,7 +5,7 @@ use super::vmm::Hypervisor;
 use super::world::{HOST, lock};
 use crate::hardware::{CPUS, Signalling};
 use std::sync::atomic::Ordering::SeqCst;
-use vcm_irq::gic::{Taken, v2};
+use vcm_irq::gic::{AnyAcknowledged, v2};
 use vcm_irq::host::{Acknowledged, Controller as _, CpuInterface as _};
 use vcm_irq::{HostInterrupt, Sense};
 
@@ -40,8 +40,8 @@ impl Hypervisor {
         while self.world.signalled(HOST) {
             let mut interface = lock(&self.world.cpus[HOST].interface);
             match interface.acknowledge_any() {
-                Some(Taken::Interrupt(acknowledged)) => return Some(acknowledged),
-                Some(Taken::SoftwareGenerated(sent)) => interface.end(sent),
+                Some(AnyAcknowledged::Interrupt(acknowledged)) => return Some(acknowledged),
+                Some(AnyAcknowledged::SoftwareGenerated(sent)) => interface.end(sent),
                 None => return None,
             }
         }

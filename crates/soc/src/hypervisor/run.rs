@@ -8,7 +8,7 @@ use crate::hardware::gic::{Frame, MAINTENANCE, Width};
 use crate::hardware::guest::{Action, Place};
 use crate::hardware::{CPUS, Level};
 use std::sync::atomic::Ordering::SeqCst;
-use vcm_irq::gic::Taken;
+use vcm_irq::gic::AnyAcknowledged;
 use vcm_irq::host::{Acknowledged, CpuInterface as _};
 use vcm_irq::vgic;
 
@@ -63,11 +63,11 @@ impl World {
         loop {
             let taken = lock(&self.cpus[cpu].interface).acknowledge_any();
             match taken {
-                Some(Taken::Interrupt(acknowledged)) => {
+                Some(AnyAcknowledged::Interrupt(acknowledged)) => {
                     causes = vec![acknowledged.interrupt().0];
                     self.handle(cpu, acknowledged);
                 }
-                Some(Taken::SoftwareGenerated(sent)) => lock(&self.cpus[cpu].interface).end(sent),
+                Some(AnyAcknowledged::SoftwareGenerated(sent)) => lock(&self.cpus[cpu].interface).end(sent),
                 // That there are no more took an access to find out.
                 None => return lock(&self.accounts).accesses(&causes, 1),
             }

@@ -63,7 +63,8 @@ impl Soc {
     }
 }
 
-/// As `rot: 4096 lookups, 16 misses, 16 walks, 0 faults, 1 seatings, 0 context switches`, a line for each that was used.
+/// As `rot: 4096 lookups, 16 misses, 16 walks, 0 faults, 1 seatings, 0 context switches`, a line for each
+/// that was used.
 impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for smmu in self.smmus.iter().filter(|smmu| smmu.seatings > 0 || smmu.counters != Counters::default())

@@ -1,9 +1,9 @@
 //! The measurement: TLB misses by the size of a buffer's blocks, the way through it, and the size of the TLB.
 //!
-//! Blocks of a pool that was just made lie side by side, and the mapper covers them with larger pages than the blocks
-//! are: that would measure nothing. So the memory is fragmented first, as it is after some uptime: twice as many
-//! blocks as needed are taken one by one, and every other one is given back. Before each read the device is deactivated and
-//! activated again, so that its TLB is empty.
+//! Blocks of a pool that was just made lie side by side, and the mapper covers them with larger pages than
+//! the blocks are: that would measure nothing. So the memory is fragmented first, as it is after some uptime:
+//! twice as many blocks as needed are taken one by one, and every other one is given back. Before each read
+//! the device is deactivated and activated again, so that its TLB is empty.
 
 use super::contents::{Contents, checksum};
 use super::failure::Failure;

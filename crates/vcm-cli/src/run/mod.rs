@@ -44,7 +44,8 @@ pub struct Run {
 /// measures what it measures. `seed` counts instead of the scenario's own.
 ///
 /// # Errors
-/// The scenario checks nothing, or the machine cannot be had or has not what the scenario names. What does not hold is no error: it is in the record.
+/// The scenario checks nothing, or the machine cannot be had or has not what the scenario names. What does
+/// not hold is no error: it is in the record.
 pub fn run(
     scenario: &Scenario,
     machine: &dyn Machine,
@@ -53,7 +54,8 @@ pub fn run(
 ) -> Result<Run, Problem> {
     if !scenario.checks_something() {
         let problem = Problem::new(format!("scenario {} checks nothing", scenario.name));
-        return Err(problem.with_help("give it a [[region]], a [[buffer]], a [[step]] or a [measure]"));
+        return Err(problem
+            .with_help("give it a [[region]], a [[buffer]], an [[interrupt]], a [[step]] or a [measure]"));
     }
     let seed = seed.unwrap_or(scenario.seed);
     let record = Record {

@@ -31,7 +31,7 @@ const WHEN: [(&str, When); 2] = [("start", When::Start), ("later", When::Later)]
 
 pub(super) fn guest(table: &mut Table<'_>) -> Result<GuestSpec, Problem> {
     let ends = [("together", GuestEnd::Together), ("apart", GuestEnd::Apart)];
-    let contents = [
+    let quiets = [
         ("before-end", Quieting::BeforeEnd),
         ("oneshot", Quieting::Oneshot),
         ("after-end", Quieting::AfterEnd),
@@ -49,7 +49,7 @@ pub(super) fn guest(table: &mut Table<'_>) -> Result<GuestSpec, Problem> {
         name,
         vcpus,
         end: table.choice("ends", &ends)?.unwrap_or_default(),
-        quieting: table.choice("contents", &contents)?.unwrap_or_default(),
+        quieting: table.choice("quiets", &quiets)?.unwrap_or_default(),
     })
 }
 

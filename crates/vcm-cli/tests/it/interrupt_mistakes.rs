@@ -45,8 +45,8 @@ fn a_mistake_is_reported_with_line_column_and_key() {
             "3:1: guest.ends: \"appart\" is none of the words that go here; did you",
         ),
         (
-            format!("{guest}contents = \"never\"\n"),
-            "3:1: guest.contents: \"never\" is none of the words that go here",
+            format!("{guest}quiets = \"never\"\n"),
+            "3:1: guest.quiets: \"never\" is none of the words that go here",
         ),
         (format!("{guest}{guest}"), "4:1: guest.name: there is a guest called \"g\" already"),
         (format!("{guest}[[interrupt]]\nguest = \"g\"\n"), "3:1: interrupt.device: this key is missing"),

@@ -86,9 +86,9 @@ impl Graph {
     /// deactivation of its own.
     ///
     /// # Errors
-    /// [`Error::DeviceBusy`] naming the region that has the device, [`Error::Active`] when it is active already (and
-    /// not counted), [`Error::Hardware`], [`Error::UnknownAssociation`]. [`Error::Quarantined`] when the hardware failed
-    /// half-way and could not be brought back: the association is in quarantine.
+    /// [`Error::DeviceBusy`] naming the region that has the device, [`Error::Active`] when it is active
+    /// already (and not counted), [`Error::Hardware`], [`Error::UnknownAssociation`]. [`Error::Quarantined`]
+    /// when the hardware failed half-way and could not be brought back: the association is in quarantine.
     pub fn activate(&mut self, association: AssociationId, hardware: &mut dyn Hardware) -> Result<(), Error> {
         self.devices.activate(association, hardware)
     }

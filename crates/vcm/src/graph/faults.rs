@@ -17,7 +17,8 @@ pub enum Handled {
         /// Whether this is the first since there is no hook.
         warn: bool,
     },
-    /// The hook, with a retry, for the [`RETRY_LIMIT`](crate::RETRY_LIMIT)th time at the same address: it was overruled.
+    /// The hook, with a retry, for the [`RETRY_LIMIT`](crate::RETRY_LIMIT)th time at the same address: it was
+    /// overruled.
     Overruled,
     /// Nobody: the graph does not know the device.
     UnknownDevice,

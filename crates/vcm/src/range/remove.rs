@@ -63,8 +63,8 @@ impl Tree {
         self.remove_child(parent, at as usize, 0);
     }
 
-    /// Merges a leaf with few ranges, which has a parent, with a sibling that has room, if there is one. Full nodes are left
-    /// some room, so that a range that comes and goes does not split and merge each time.
+    /// Merges a leaf with few ranges, which has a parent, with a sibling that has room, if there is one. Full
+    /// nodes are left some room, so that a range that comes and goes does not split and merge each time.
     fn merge<T>(&mut self, slots: &mut Slots<T>, leaf: u32) {
         let node = self.leaf(leaf);
         let parent = self.inner(node.parent);

@@ -6,7 +6,7 @@ use super::spec::{
     GICC_CTLR_FIQ_EN, GICC_DIR, GICC_EOIR, GICC_IAR, GICC_IAR_CPUID, GICC_IAR_INTERRUPT_ID, GICC_NSAPR,
     GICC_PMR,
 };
-use crate::gic::{InitError, PRIORITY_MASK, Registers, SoftwareGenerated, Taken};
+use crate::gic::{AnyAcknowledged, InitError, PRIORITY_MASK, Registers, SoftwareGenerated};
 use crate::host::Acknowledged;
 use crate::vgic::Group;
 use crate::{HostInterrupt, SPI_END};
@@ -54,7 +54,7 @@ impl<R: Registers> CpuInterface<R> {
     }
 
     /// Acknowledges the pending interrupt of the highest priority, of whichever kind. `None`: there is none.
-    pub fn acknowledge_any(&mut self) -> Option<Taken> {
+    pub fn acknowledge_any(&mut self) -> Option<AnyAcknowledged> {
         let value = self.registers.read(match self.group {
             Group::Zero => GICC_IAR,
             Group::One => GICC_AIAR,
@@ -64,12 +64,12 @@ impl<R: Registers> CpuInterface<R> {
         // What else a register of hardware that is gone may have set is not for the end-of-interrupt register.
         let raw = GICC_IAR_INTERRUPT_ID.put(number) | GICC_IAR_CPUID.put(source);
         match number {
-            0..16 => Some(Taken::SoftwareGenerated(SoftwareGenerated {
+            0..16 => Some(AnyAcknowledged::SoftwareGenerated(SoftwareGenerated {
                 number: number as u8,
                 source: Some(source as u8),
                 raw,
             })),
-            16..SPI_END => Some(Taken::Interrupt(Acknowledged::new(HostInterrupt(number), raw))),
+            16..SPI_END => Some(AnyAcknowledged::Interrupt(Acknowledged::new(HostInterrupt(number), raw))),
             // 1023: nothing is pending; 1022: something of the other group is (Arm IHI 0048B.b 4.4.4).
             _ => None,
         }
@@ -101,9 +101,9 @@ impl<R: Registers> CpuInterface<R> {
 impl<R: Registers> crate::host::CpuInterface for CpuInterface<R> {
     fn acknowledge(&mut self) -> Option<Acknowledged> {
         match self.acknowledge_any()? {
-            Taken::Interrupt(acknowledged) => Some(acknowledged),
+            AnyAcknowledged::Interrupt(acknowledged) => Some(acknowledged),
             // Left as it is, it would block its CPU's interrupts for ever.
-            Taken::SoftwareGenerated(interrupt) => {
+            AnyAcknowledged::SoftwareGenerated(interrupt) => {
                 self.unclaimed = self.unclaimed.saturating_add(1);
                 self.end(interrupt);
                 None

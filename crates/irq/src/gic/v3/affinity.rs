@@ -14,7 +14,7 @@ impl Affinity {
 
 /// Where a shared interrupt goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Route {
+pub enum Routing {
     /// To one CPU.
     To(Affinity),
     /// To any CPU that takes part, as the hardware chooses.

@@ -8,7 +8,7 @@ use super::{
     EXTENDED_PPI_END, EXTENDED_SPI_END, FIRST_EXTENDED_PPI, FIRST_EXTENDED_SPI, FIRST_LPI, SystemRegister,
     SystemRegisters, active_priority_registers,
 };
-use crate::gic::{InitError, PRIORITY_MASK, SoftwareGenerated, Taken};
+use crate::gic::{AnyAcknowledged, InitError, PRIORITY_MASK, SoftwareGenerated};
 use crate::host::Acknowledged;
 use crate::{HostInterrupt, SPI_END};
 
@@ -57,10 +57,10 @@ impl<S: SystemRegisters> CpuInterface<S> {
 
     /// Acknowledges the pending interrupt of the highest priority, of whichever kind. `None`: there is none, or the
     /// hardware answered with a reserved number.
-    pub fn acknowledge_any(&mut self) -> Option<Taken> {
+    pub fn acknowledge_any(&mut self) -> Option<AnyAcknowledged> {
         let number = ICC_IAR_INTERRUPT_ID.get_wide(self.registers.read(SystemRegister::IccIar1));
         match number {
-            0..16 => Some(Taken::SoftwareGenerated(SoftwareGenerated {
+            0..16 => Some(AnyAcknowledged::SoftwareGenerated(SoftwareGenerated {
                 number: number as u8,
                 source: None,
                 raw: number,
@@ -68,7 +68,9 @@ impl<S: SystemRegisters> CpuInterface<S> {
             16..SPI_END
             | FIRST_EXTENDED_PPI..EXTENDED_PPI_END
             | FIRST_EXTENDED_SPI..EXTENDED_SPI_END
-            | FIRST_LPI.. => Some(Taken::Interrupt(Acknowledged::new(HostInterrupt(number), number))),
+            | FIRST_LPI.. => {
+                Some(AnyAcknowledged::Interrupt(Acknowledged::new(HostInterrupt(number), number)))
+            }
             _ => None,
         }
     }
@@ -89,9 +91,9 @@ impl<S: SystemRegisters> CpuInterface<S> {
 impl<S: SystemRegisters> crate::host::CpuInterface for CpuInterface<S> {
     fn acknowledge(&mut self) -> Option<Acknowledged> {
         match self.acknowledge_any()? {
-            Taken::Interrupt(acknowledged) => Some(acknowledged),
+            AnyAcknowledged::Interrupt(acknowledged) => Some(acknowledged),
             // Left as it is, it would block its CPU's interrupts for ever.
-            Taken::SoftwareGenerated(interrupt) => {
+            AnyAcknowledged::SoftwareGenerated(interrupt) => {
                 self.unclaimed = self.unclaimed.saturating_add(1);
                 self.end(interrupt);
                 None

@@ -6,7 +6,7 @@ use super::spec::{
     GICD_EXTENDED_ARRAYS, GICD_IROUTER, GICD_IROUTER_AFF_3, GICD_IROUTER_AFF_LOW, GICD_IROUTER_E,
     GICD_IROUTER_MODE, GICD_TYPER, GICD_TYPER_ESPI, GICD_TYPER_ESPI_RANGE, GICD_TYPER_IT_LINES_NUMBER,
 };
-use super::{Affinity, FIRST_EXTENDED_SPI, Route};
+use super::{Affinity, FIRST_EXTENDED_SPI, Routing};
 use crate::gic::{InitError, Lock, Place, Registers};
 use crate::host::Controller;
 use crate::vgic::Group;
@@ -68,10 +68,10 @@ impl<R: Registers> Distributor<R> {
         GICD_ARRAYS.reset(registers, FIRST_SPI, self.interrupts, !0);
         GICD_EXTENDED_ARRAYS.reset(registers, 0, self.extended, !0);
         for interrupt in FIRST_SPI..self.interrupts {
-            self.set_route(HostInterrupt(interrupt), Route::To(target));
+            self.set_route(HostInterrupt(interrupt), Routing::To(target));
         }
         for index in 0..self.extended {
-            self.set_route(HostInterrupt(FIRST_EXTENDED_SPI + index), Route::To(target));
+            self.set_route(HostInterrupt(FIRST_EXTENDED_SPI + index), Routing::To(target));
         }
         self.settle()?;
         let enabled = routing | GICD_CTLR_ENABLE_0.put(1) | GICD_CTLR_ENABLE_1.put(1);
@@ -117,13 +117,13 @@ impl<R: Registers> Distributor<R> {
     /// Sets where the interrupt goes. The register has 64 bits and is written in halves, the upper one first: between
     /// CPUs that differ in affinity level 3 and in another, the interrupt waits at a place that may not exist until the
     /// second write.
-    pub fn set_route(&self, interrupt: HostInterrupt, route: Route) {
+    pub fn set_route(&self, interrupt: HostInterrupt, route: Routing) {
         if let Some(offset) = self.router(interrupt) {
             let (low, high) = match route {
-                Route::To(Affinity(levels)) => {
+                Routing::To(Affinity(levels)) => {
                     (GICD_IROUTER_AFF_LOW.put(levels), GICD_IROUTER_AFF_3.put(levels >> 24))
                 }
-                Route::Any => (GICD_IROUTER_MODE.put(1), 0),
+                Routing::Any => (GICD_IROUTER_MODE.put(1), 0),
             };
             self.registers.write(offset + 4, high);
             self.registers.write(offset, low);
@@ -131,14 +131,14 @@ impl<R: Registers> Distributor<R> {
     }
 
     /// Where the interrupt goes; `None` for a number that the hardware does not implement.
-    pub fn route(&self, interrupt: HostInterrupt) -> Option<Route> {
+    pub fn route(&self, interrupt: HostInterrupt) -> Option<Routing> {
         let offset = self.router(interrupt)?;
         let low = self.registers.read(offset);
         if GICD_IROUTER_MODE.get(low) != 0 {
-            return Some(Route::Any);
+            return Some(Routing::Any);
         }
         let level_3 = GICD_IROUTER_AFF_3.get(self.registers.read(offset + 4));
-        Some(Route::To(Affinity(level_3 << 24 | GICD_IROUTER_AFF_LOW.get(low))))
+        Some(Routing::To(Affinity(level_3 << 24 | GICD_IROUTER_AFF_LOW.get(low))))
     }
 
     fn place(&self, interrupt: HostInterrupt) -> Option<Place> {

@@ -26,7 +26,7 @@ pub mod spec;
 mod system_register;
 mod virtual_interface;
 
-pub use affinity::{Affinity, Route};
+pub use affinity::{Affinity, Routing};
 pub use cpu_interface::CpuInterface;
 pub use distributor::Distributor;
 pub use list_register::{completes, decode, encode};

@@ -13,8 +13,8 @@ use crate::{FIRST_SPI, HostInterrupt, Sense};
 /// The bits of private peripheral interrupts, 16 to 31, in the first word of an array.
 const PRIVATE: u32 = 0xFFFF_0000;
 
-/// The redistributor of one CPU: its interrupts 0 to 31, and extended private ones from 1056 to 1119. Other CPUs may call
-/// this too.
+/// The redistributor of one CPU: its interrupts 0 to 31, and extended private ones from 1056 to 1119. Other
+/// CPUs may call this too.
 ///
 /// [`interrupts`](Controller::interrupts) is 32; extended ones are beyond it, and served.
 /// [`set_sense`](Controller::set_sense) takes a spin lock, as the [`Distributor`](super::Distributor)'s does.

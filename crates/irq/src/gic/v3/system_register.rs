@@ -9,8 +9,8 @@ use crate::vgic::MOST_LIST_REGISTERS;
 /// - Each call is one `MRS` or `MSR` of the register, in program order.
 /// - After a write, an `isb`: the back-end reads registers that an earlier write changes, and a deactivation is to be
 ///   seen before what follows.
-/// - After a read of [`IccIar1`](SystemRegister::IccIar1), a `dsb sy`: the interrupt is active everywhere before the list
-///   register that relies on it is written.
+/// - After a read of [`IccIar1`](SystemRegister::IccIar1), a `dsb sy`: the interrupt is active everywhere
+///   before the list register that relies on it is written.
 /// - Before a write of [`IccEoir1`](SystemRegister::IccEoir1) or [`IccDir`](SystemRegister::IccDir), a `dsb sy`: what
 ///   quieted the device has reached it. System registers are not ordered with memory by themselves.
 /// - Around the guest: entering and leaving it synchronises, so what was written to `ICH` registers before applies to

@@ -1,8 +1,8 @@
 //! The registers of the guest's interrupt controller: what the guest's trapped accesses to it do.
 //!
-//! The guest has no distributor and no redistributor of its own. Whoever runs it leaves their addresses unmapped and
-//! gives each access to [`Vm::read`] or [`Vm::write`]. Which registers there are is said by tables, one row for each array of
-//! registers; what a row does for one interrupt is an operation of [`Vm`].
+//! The guest has no distributor and no redistributor of its own. Whoever runs it leaves their addresses
+//! unmapped and gives each access to [`Vm::read`] or [`Vm::write`]. Which registers there are is said by
+//! tables, one row for each array of registers; what a row does for one interrupt is an operation of [`Vm`].
 //!
 //! Which choices of the architecture they make is said at [`Frame`].
 
@@ -25,17 +25,18 @@ pub use affinity::affinity;
 pub use register::Register;
 pub use send::SgiRegister;
 
-/// What `GICD_IIDR` and `GICR_IIDR` answer: product `V`, variant and revision 0, and an implementer that is no company's
-/// JEP106 code. Guests choose work-arounds for the errors of real controllers by this register, and this one has none
-/// of them (Arm IHI 0048B.b 4.3.3, Arm IHI 0069H 12.9).
+/// What `GICD_IIDR` and `GICR_IIDR` answer: product `V`, variant and revision 0, and an implementer that is
+/// no company's JEP106 code. Guests choose work-arounds for the errors of real controllers by this register,
+/// and this one has none of them (Arm IHI 0048B.b 4.3.3, Arm IHI 0069H 12.9).
 pub const IIDR: u32 = (b'V' as u32) << 24;
 
 /// One of the frames of registers that a guest sees, for [`Vm::read`] and [`Vm::write`].
 ///
-/// Every offset and every width is defined. What no register takes reads as zero, is ignored when it is written, and is
-/// [counted](Vm::ignored_accesses): an offset that is reserved or beyond the frame, an access that is not aligned or not
-/// of a width that the register has, a frame that there is not. One access looks at 32 interrupts at most. The only one that
-/// grows with something is a software-generated interrupt to all vCPUs.
+/// Every offset and every width is defined. What no register takes reads as zero, is ignored when it is
+/// written, and is [counted](Vm::ignored_accesses): an offset that is reserved or beyond the frame, an access
+/// that is not aligned or not of a width that the register has, a frame that there is not. One access looks
+/// at 32 interrupts at most. The only one that grows with something is a software-generated interrupt to all
+/// vCPUs.
 ///
 /// What the guest is shown, where the architecture leaves a choice:
 ///
@@ -43,11 +44,11 @@ pub const IIDR: u32 = (b'V' as u32) << 24;
 /// - Priorities have 5 bits, as the list registers of GICv2 have them and those of GICv3 have at least
 ///   (Arm IHI 0048B.b 5.3.8, Arm IHI 0069H 12.4): bits 2:0 read as zero.
 /// - Software-generated interrupts can be disabled like others.
-/// - With `GICv3`: affinity routing always (`ARE` is 1), no message-based interrupts, no LPIs, no extended ranges; a
-///   shared interrupt goes to one vCPU (`GICD_TYPER.No1N` is 1); affinity level 3 is zero (`A3V` is 0). Redistributors never
-///   sleep: `GICR_WAKER` reads as zero.
-/// - vCPU n is at affinity 0.0.(n / 16).(n % 16): a write that sends a software-generated interrupt names up to 16 CPUs of a
-///   cluster (Arm IHI 0069H 12.2).
+/// - With `GICv3`: affinity routing always (`ARE` is 1), no message-based interrupts, no LPIs, no extended
+///   ranges; a shared interrupt goes to one vCPU (`GICD_TYPER.No1N` is 1); affinity level 3 is zero (`A3V` is
+///   0). Redistributors never sleep: `GICR_WAKER` reads as zero.
+/// - vCPU n is at affinity 0.0.(n / 16).(n % 16): a write that sends a software-generated interrupt names up
+///   to 16 CPUs of a cluster (Arm IHI 0069H 12.2).
 /// - The identification names no company ([`IIDR`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Frame {

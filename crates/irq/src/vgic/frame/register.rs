@@ -73,8 +73,8 @@ pub(super) enum Whole {
     RedistributorType,
 }
 
-/// Something about an interrupt. Where there are two names for one thing, a 1 written sets it by the one and clears it by the
-/// other, and a 0 changes nothing.
+/// Something about an interrupt. Where there are two names for one thing, a 1 written sets it by the one and
+/// clears it by the other, and a 0 changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Each {
     Group,

@@ -43,8 +43,8 @@ pub enum SgiRegister {
 }
 
 impl SgiRegister {
-    /// Whether it sends an interrupt that its target has in `group` (Arm IHI 0069H 12.1, with one Security state; Linux's
-    /// `vgic_v3_dispatch_sgi` reads it likewise).
+    /// Whether it sends an interrupt that its target has in `group` (Arm IHI 0069H 12.1, with one Security
+    /// state; Linux's `vgic_v3_dispatch_sgi` reads it likewise).
     const fn sends(self, group: Group) -> bool {
         match self {
             Self::Sgi1 => true,

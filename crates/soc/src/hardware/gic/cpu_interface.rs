@@ -12,8 +12,8 @@ use super::{Gic, State};
 /// priorities can lead past it; then the oldest is forgotten.
 const NESTED: usize = 32;
 
-/// `APR1` to `APR3` and `NSAPR1` to `NSAPR3`: they are for more priorities than there are here, and a driver that does not
-/// know how many there are clears them all (4.4.12).
+/// `APR1` to `APR3` and `NSAPR1` to `NSAPR3`: they are for more priorities than there are here, and a driver
+/// that does not know how many there are clears them all (4.4.12).
 fn is_unused_priorities(offset: u32) -> bool {
     offset.is_multiple_of(4) && (APR..NSAPR + 0x10).contains(&offset)
 }

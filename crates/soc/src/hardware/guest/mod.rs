@@ -1,13 +1,13 @@
 //! A guest's software, as far as interrupts go: an operating system that sets up its interrupt controller, takes
 //! interrupts, contents devices, and ends interrupts; one register access at a time.
 //!
-//! It is a state machine that says what a virtual CPU does next ([`Software::next`]) and is told what came of it
-//! ([`Software::done`]); whoever runs the CPU makes the access, or traps it. So interrupts and everything that others do
-//! can come between any two accesses. It knows the registers of a GICv2 and nothing else: not whether its interrupt controller
-//! is virtual, nor how an interrupt reaches it.
+//! It is a state machine that says what a virtual CPU does next ([`Software::next`]) and is told what came of
+//! it ([`Software::done`]); whoever runs the CPU makes the access, or traps it. So interrupts and everything
+//! that others do can come between any two accesses. It knows the registers of a GICv2 and nothing else: not
+//! whether its interrupt controller is virtual, nor how an interrupt reaches it.
 //!
-//! A handler runs with interrupts masked, as Linux's do. What a handler leaves for later is done in a thread of the same
-//! CPU, which interrupts can interrupt.
+//! A handler runs with interrupts masked, as Linux's do. What a handler leaves for later is done in a thread
+//! of the same CPU, which interrupts can interrupt.
 
 mod access;
 mod driver;

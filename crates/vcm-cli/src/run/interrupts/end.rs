@@ -1,4 +1,5 @@
-//! After the steps: every interrupt that was asked for has arrived, and when the guests are gone nothing of them is left.
+//! After the steps: every interrupt that was asked for has arrived, and when the guests are gone nothing of
+//! them is left.
 
 use super::expect::remains_text;
 use super::{GivenEntry, Life, mode_name, why_not};

@@ -58,8 +58,8 @@ pub(super) struct Guests {
     declared: Vec<InterruptSpec>,
     /// In the order in which they were given.
     given: Vec<GivenEntry>,
-    /// Devices' interrupts of which not every asking is an interrupt of its own, since one may come while another waits:
-    /// asked for without waiting, or by the ends of transfers.
+    /// Devices' interrupts of which not every asking is an interrupt of its own, since one may come while
+    /// another waits: asked for without waiting, or by the ends of transfers.
     merging: Vec<(DeviceHandle, DeviceInterrupt)>,
 }
 

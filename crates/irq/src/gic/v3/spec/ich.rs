@@ -11,8 +11,8 @@ pub const ICH_HCR_UIE: Field = Field::new(1, 1);
 pub const ICH_HCR_LRENPIE: Field = Field::new(2, 2);
 /// `ICH_HCR_EL2` \[3\]: maintenance interrupt while no list register is pending.
 pub const ICH_HCR_NPIE: Field = Field::new(3, 3);
-/// `ICH_HCR_EL2` \[10\]: the guest's accesses to registers that both groups share trap: `ICV_CTLR`, `ICV_DIR`, `ICV_PMR`,
-/// `ICV_RPR`, and the sending of software-generated interrupts.
+/// `ICH_HCR_EL2` \[10\]: the guest's accesses to registers that both groups share trap: `ICV_CTLR`,
+/// `ICV_DIR`, `ICV_PMR`, `ICV_RPR`, and the sending of software-generated interrupts.
 pub const ICH_HCR_TC: Field = Field::new(10, 10);
 /// `ICH_HCR_EL2` \[14\]: the guest's writes to `ICV_DIR_EL1` trap, where [`ICH_VTR_TDS`] says so.
 pub const ICH_HCR_TDIR: Field = Field::new(14, 14);
@@ -29,8 +29,8 @@ pub const ICH_VTR_PRE_BITS: Field = Field::new(28, 26);
 /// `ICH_VMCR_EL2` \[9\]: the guest's end of interrupt drops the priority only (`VEOIM`).
 pub const ICH_VMCR_VEOIM: Field = Field::new(9, 9);
 
-/// `ICH_LR_EL2` \[31:0\]: the virtual interrupt's number; \[12:10\] hold the sender of a software-generated interrupt of a
-/// GICv2 guest.
+/// `ICH_LR_EL2` \[31:0\]: the virtual interrupt's number; \[12:10\] hold the sender of a software-generated
+/// interrupt of a GICv2 guest.
 pub const ICH_LR_VIRTUAL_ID: Field = Field::new(31, 0);
 /// `ICH_LR_EL2` \[12:10\]: see [`ICH_LR_VIRTUAL_ID`].
 pub const ICH_LR_SOURCE: Field = Field::new(12, 10);

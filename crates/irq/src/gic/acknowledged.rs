@@ -5,7 +5,7 @@ use crate::host::Acknowledged;
 /// An interrupt that was acknowledged, of whichever kind.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "an acknowledged interrupt has to be ended"]
-pub enum Taken {
+pub enum AnyAcknowledged {
     /// One that a device raised, to be given to the forwarding.
     Interrupt(Acknowledged),
     /// One that a CPU sent, to be handled by the host and given to the CPU interface's `end`.
