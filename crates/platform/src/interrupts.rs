@@ -28,13 +28,13 @@ pub struct GuestHandle(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AssignmentHandle(pub u32);
 
-/// When a guest's driver contents the device, which makes it lower its line.
+/// When a guest's driver quiets the device, which makes it lower its line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Quieting {
     /// Before it ends the interrupt, as most do.
     #[default]
     BeforeEnd,
-    /// After: it masks the interrupt, ends it, contents the device in a thread, and unmasks (Linux calls this a
+    /// After: it masks the interrupt, ends it, quiets the device in a thread, and unmasks (Linux calls this a
     /// oneshot interrupt).
     Oneshot,
     /// After, without masking: the device asks again before it is content.
@@ -58,7 +58,7 @@ pub struct GuestRequest {
     pub name: String,
     /// Its virtual CPUs, at least 1. Its interrupts go to them in turn.
     pub vcpus: u16,
-    /// How its drivers content their devices.
+    /// How its drivers quiet their devices.
     pub quieting: Quieting,
     /// How it ends interrupts.
     pub end: GuestEnd,

@@ -56,7 +56,7 @@ fn main() {
     println!(
         "{:<7}{:<12}{:<10}{:>6}{:>9}  {:<12}{:>8}{:>13}{:>8}{:>10}{:>10}",
         "line",
-        "contented",
+        "quieted",
         "end",
         "vCPUs",
         "devices",

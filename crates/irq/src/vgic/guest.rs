@@ -84,7 +84,7 @@ impl<M: Machine> Vm<M> {
     }
 
     /// Takes back a forwarded interrupt that came before the guest disabled it, if its device has been
-    /// contented since: with a real controller the guest would not see it either.
+    /// quieted since: with a real controller the guest would not see it either.
     fn withdraw(&self, by: VcpuId, interrupt: u32) {
         let Some(held) = self.hold(by, interrupt) else { return };
         if !withstands(self, interrupt) {

@@ -163,7 +163,7 @@ pub(super) const fn ended(state: State) -> State {
     // The host is told, and asks again if the device does.
     let state = state.without(LINE);
     if !state.has(ENABLED) && !state.has(ONCE) {
-        // But not while the guest masks it: it ends the interrupt before it contents the device, which asks until then.
+        // But not while the guest masks it: it ends the interrupt before it quiets the device, which asks until then.
         state.with(OWED)
     } else if state.has(ONCE) {
         state.without(RESAMPLED | ONCE)

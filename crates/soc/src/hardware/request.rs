@@ -1,4 +1,4 @@
-//! The interrupts of a bus master: what it asks for, and how it is contented.
+//! The interrupts of a bus master: what it asks for, and how it is quieted.
 
 use super::interrupts::{Interrupts, Level, Wire};
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ impl From<Trigger> for Signalling {
     }
 }
 
-/// One interrupt of a bus master. It counts what it asks for; software reads how many requests it has not contented,
+/// One interrupt of a bus master. It counts what it asks for; software reads how many requests it has not quieted,
 /// and says how many it has. What came in between stays.
 #[derive(Debug)]
 pub struct Request {
@@ -58,7 +58,7 @@ impl Request {
         self.asked
     }
 
-    /// How many requests are not contented.
+    /// How many requests are not quieted.
     pub const fn open(&self) -> u64 {
         self.open
     }
@@ -68,7 +68,7 @@ impl Request {
         self.left.front().is_some_and(|(_, pace)| self.open == 0 || self.asks_again(*pace))
     }
 
-    /// Whether it asks although it was not contented.
+    /// Whether it asks although it was not quieted.
     fn asks_again(&self, pace: Pace) -> bool {
         pace == Pace::AtOnce && self.signalling == Signalling::Pulse
     }
@@ -111,7 +111,7 @@ impl Request {
         self.raise(interrupts);
     }
 
-    /// `requests` of those that are open are contented.
+    /// `requests` of those that are open are quieted.
     pub(super) fn content(&mut self, requests: u64, interrupts: &mut Interrupts) {
         if self.open == 0 {
             return;

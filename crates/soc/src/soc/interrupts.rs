@@ -97,13 +97,13 @@ impl Soc {
         let expected = {
             let board = &mut self.machine.lock().board;
             let askers: Vec<_> = board.requests_of_line(number).collect();
-            let contented = askers.into_iter().map(|(master, index)| {
+            let quieted = askers.into_iter().map(|(master, index)| {
                 let open = board.requests(master).get(index).map_or(0, |request| request.open());
                 board.content(master, index, open);
                 board.master(master).is_some_and(|master| master.busy())
                     || board.requests(master).get(index).is_some_and(|request| request.goes_on())
             });
-            contented.fold(false, |expected, more| expected | more)
+            quieted.fold(false, |expected, more| expected | more)
         };
         if !expected && self.host_side.listening.remove(&number) {
             self.hypervisor.ignore(number);

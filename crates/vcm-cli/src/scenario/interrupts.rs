@@ -16,7 +16,7 @@ pub struct GuestSpec {
     pub vcpus: u16,
     /// How it ends interrupts.
     pub end: GuestEnd,
-    /// When its drivers content their devices.
+    /// When its drivers quiet their devices.
     pub quieting: Quieting,
 }
 

@@ -17,7 +17,7 @@ pub enum Place {
         /// The offset in the frame.
         offset: u32,
     },
-    /// A device's interrupt status: reads give how many requests are open; what is written says how many are contented.
+    /// A device's interrupt status: reads give how many requests are open; what is written says how many are quieted.
     Device {
         /// Which one, as it was plugged.
         device: usize,
