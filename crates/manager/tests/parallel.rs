@@ -173,7 +173,15 @@ fn racing_threads_lose_nothing() {
                         let own = manager.allocate(target, &AllocationRequest::new("own", SIZE_64K)).unwrap();
                         manager.back(reservation, own).unwrap();
                         assert_eq!(manager.unback(reservation), Teardown::Done);
-                        manager.free(own).unwrap();
+                        // A copy of the region that another thread made meanwhile maps it too, until it is taken down.
+                        let freed = (0..1_000_000).any(|_| match manager.free(own) {
+                            Err(Error::Mapped { .. }) => {
+                                thread::yield_now();
+                                false
+                            }
+                            outcome => outcome.map(|()| true).unwrap(),
+                        });
+                        assert!(freed, "the copy is taken down");
                     }
                     if round % 50 == 0 {
                         let copy = manager.clone_region(region, "copy").unwrap();
