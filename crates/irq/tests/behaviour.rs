@@ -98,6 +98,21 @@ fn what_was_not_served_while_it_was_masked_comes() {
     world.check();
 }
 
+/// The guest makes pending what it handles just now: an exit in the handler, and one before it takes the next, lose nothing.
+#[test]
+fn what_the_guest_makes_pending_in_its_handler_comes_after_it() {
+    let world = forwarded(&[Sense::Level], Shape::default());
+    world.ask(0);
+    delivered(&world, 0);
+    world.serve(0);
+    world.distributor(0, |vm, by| vm.set_pending(by, guest_number(0).0));
+    world.resync(0);
+    world.end(0);
+    world.take(0, 0);
+    world.resync(0);
+    assert!(world.can_acknowledge(0), "though the line is low");
+}
+
 #[test]
 fn what_the_guest_disables_is_disabled_at_the_host() {
     let world = forwarded(&[Sense::Edge], Shape::default());

@@ -134,7 +134,7 @@ impl<M: Machine> Vm<M> {
             Kind::Software if self.config.model == Model::V3 => state.with_cpus(0),
             Kind::Software => state,
             // The host waits for its end, which does not come any more.
-            Kind::Line if over(state) => super::save::ended(state.without(PENDING)),
+            Kind::Line if over(state) => super::save::ended(state.without(PENDING | INSISTED)),
             Kind::Line => state.without(PENDING | INSISTED),
         });
         if before.has(FORWARDED) {

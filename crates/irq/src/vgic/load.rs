@@ -102,13 +102,12 @@ impl Vcpu {
     fn order<M: Machine>(&mut self, vm: &Vm<M>, groups: u32, taken: u32) {
         for one in &mut self.waiting {
             let state = vm.word(self.id, one.interrupt).map_or(State(0), Word::load);
-            let passes = passes(state, groups);
-            let pending = passes && can_be_taken(state, Kind::of(one.interrupt));
+            let passed = passes(state, groups);
+            let pending = passed && can_be_taken(state, Kind::of(one.interrupt));
             let software = !state.has(FORWARDED);
-            let taken = super::load::passes(state, taken);
             one.order = u32::from(!pending) << 11
-                | u32::from(!passes) << 10
-                | u32::from(!taken) << 9
+                | u32::from(!passed) << 10
+                | u32::from(!passes(state, taken)) << 9
                 | u32::from(state.priority()) << 1
                 | u32::from(software);
         }

@@ -5,6 +5,7 @@ use super::vcpu::{Slot, Vcpu};
 use super::vm::{Machine, Vm};
 use super::word::{
     ACTIVE, ENABLED, FORWARDED, INSISTED, Kind, LINE, LOADED, ONCE, OWED, PENDING, RESAMPLED, SAMPLED, State,
+    Word,
 };
 use crate::host::{Controller, OpenLine};
 use crate::sync::Ordering;
@@ -53,44 +54,17 @@ impl Vcpu {
             register = LrState::Empty;
             vm.at_host(interrupt, |controller, physical| controller.deactivate(physical));
         }
+        if before.has(FORWARDED | PENDING) {
+            came_meanwhile(vm, word, interrupt, register);
+        }
         // While it is in a list register nobody binds it to another line.
         let line = vm.line(interrupt);
         let folded = word.update(|state| Some(merge(state, slot, register)));
-        let Ok((before, mut after)) = folded else { return };
-        if before.has(FORWARDED | PENDING) {
-            after = self.came_meanwhile(vm, interrupt, before, register, after);
-        }
+        let Ok((before, after)) = folded else { return };
         if register == LrState::Empty {
             vm.completed(line, before, after);
         }
         self.keep(vm, interrupt, after);
-    }
-
-    /// A forwarded interrupt came while it was in a list register: the guest had deactivated it before, on
-    /// another CPU than the one that took it. If not, a CPU acknowledged it before the guest itself made it
-    /// active, and there is one physical interrupt for the two.
-    fn came_meanwhile<M: Machine>(
-        &self,
-        vm: &Vm<M>,
-        interrupt: u32,
-        before: State,
-        register: LrState,
-        after: State,
-    ) -> State {
-        let one = register != LrState::Empty
-            || vm.at_host(interrupt, |controller, physical| !controller.is_active(physical)).unwrap_or(true);
-        let Some(word) = vm.word(self.id, interrupt).filter(|_| one) else { return after };
-        let pending = if register == LrState::Pending { PENDING } else { 0 };
-        match word.update(|state| Some(State(state.0 & !PENDING | pending))) {
-            Ok((_, after)) => {
-                if !before.has(SAMPLED) && register != LrState::Empty {
-                    // An edge is the host's to remember.
-                    vm.at_host(interrupt, |controller, physical| controller.set_pending(physical));
-                }
-                after
-            }
-            Err(after) => after,
-        }
     }
 
     /// The guest ended an interrupt that was in no list register. It ends the one that it acknowledged last first, and
@@ -122,6 +96,23 @@ impl Vcpu {
     }
 }
 
+/// A forwarded interrupt came while it was in a list register: the guest had deactivated it before, and another CPU took the
+/// next one. If not, a CPU acknowledged it before the guest itself made it active, and there is one physical interrupt for
+/// the two.
+fn came_meanwhile<M: Machine>(vm: &Vm<M>, word: &Word, interrupt: u32, register: LrState) {
+    // Forgotten before it is looked whether one is active: one that comes after this is noted anew, one that came before is
+    // seen to be active.
+    let before = word.clear(PENDING);
+    if register == LrState::Empty {
+        if vm.at_host(interrupt, |controller, physical| controller.is_active(physical)) == Some(true) {
+            word.set(PENDING);
+        }
+    } else if !before.has(SAMPLED) {
+        // An edge is the host's to remember.
+        vm.at_host(interrupt, |controller, physical| controller.set_pending(physical));
+    }
+}
+
 /// Whether the device still asks for what the guest has not acknowledged.
 pub(super) fn withstands<M: Machine>(vm: &Vm<M>, interrupt: u32) -> bool {
     vm.at_host(interrupt, |controller, physical| controller.is_pending(physical)).unwrap_or(false)
@@ -130,7 +121,7 @@ pub(super) fn withstands<M: Machine>(vm: &Vm<M>, interrupt: u32) -> bool {
 /// A word with what its list register says.
 fn merge(state: State, slot: Slot, register: LrState) -> State {
     let mut next = state.without(LOADED);
-    if register != LrState::Pending {
+    if slot.latched && register != LrState::Pending {
         next = next.without(INSISTED);
     }
     if register == LrState::Active && Kind::of(slot.interrupt) == Kind::Software {
@@ -149,12 +140,6 @@ fn merge(state: State, slot: Slot, register: LrState) -> State {
     if register == LrState::Empty { ended(next) } else { next }
 }
 
-/// The state once the host has been told what it was owed.
-pub(super) const fn settled(state: State) -> State {
-    let state = state.without(OWED);
-    if state.has(ONCE) { state.without(RESAMPLED | ONCE) } else { state }
-}
-
 /// What an end does to the word beside its active state.
 pub(super) const fn ended(state: State) -> State {
     if !state.has(RESAMPLED) || state.has(FORWARDED) {
@@ -162,13 +147,13 @@ pub(super) const fn ended(state: State) -> State {
     }
     // The host is told, and asks again if the device does.
     let state = state.without(LINE);
-    if !state.has(ENABLED) && !state.has(ONCE) {
+    if state.has(ONCE) {
+        state.without(RESAMPLED | ONCE)
+    } else if state.has(ENABLED) {
+        state
+    } else {
         // But not while the guest masks it: it ends the interrupt before it quiets the device, which asks until then.
         state.with(OWED)
-    } else if state.has(ONCE) {
-        state.without(RESAMPLED | ONCE)
-    } else {
-        state
     }
 }
 
@@ -203,12 +188,12 @@ impl<M: Machine> Vm<M> {
         }
     }
 
-    /// Tells the host what it is owed, since the guest has the interrupt enabled or has lost it.
+    /// Tells the host what it is owed, since the guest has the interrupt enabled.
     pub(super) fn pay(&self, vcpu: crate::VcpuId, interrupt: u32) {
         let Some(word) = self.word(vcpu, interrupt) else { return };
         // While something is owed nobody binds it to another line without paying.
         let line = self.line(interrupt);
-        let paid = word.update(|state| state.has(OWED).then(|| settled(state)));
+        let paid = word.update(|state| state.has(OWED).then(|| state.without(OWED)));
         if paid.is_ok() {
             self.machine.host().complete(line);
         }

@@ -144,13 +144,9 @@ fn asks(out: &mut String, y: f64) {
     arrow(out, "", &format!("M{start} {y:.1} H{:.1}", end - 8.0), (end, y), "0");
 }
 
-/// Straight through; the end goes by the hardware and touches no layer.
-fn forwarded(out: &mut String, top: f64) {
-    let (y, back) = (top + ASKS, top + DONE);
-    asks(out, y);
-    pass(out, BUS_DRIVER, y, "drops the priority");
-    pass(out, KVM, y, "its route");
-    pass(out, ARCH, y, "list register");
+/// The way of the guest's end back to the host's interrupt.
+fn ends(out: &mut String, top: f64) {
+    let back = top + DONE;
     let (from, to) = (GUEST.0, HOST.0 + HOST.1 / 2.0);
     let turn = top + ASKS + 19.0;
     let path = format!(
@@ -160,6 +156,16 @@ fn forwarded(out: &mut String, top: f64) {
         turn + 8.0
     );
     arrow(out, "back", &path, (to, turn), "-90");
+}
+
+/// Straight through; the end goes by the hardware and touches no layer.
+fn forwarded(out: &mut String, top: f64) {
+    let (y, back) = (top + ASKS, top + DONE);
+    asks(out, y);
+    pass(out, BUS_DRIVER, y, "drops the priority");
+    pass(out, KVM, y, "its route");
+    pass(out, ARCH, y, "list register");
+    ends(out, top);
     let _ = writeln!(
         out,
         "<text class=\"says\" x=\"{:.1}\" y=\"{:.1}\">the guest's end of interrupt is the physical one's: no exit, no host</text>",
@@ -175,15 +181,7 @@ fn automasked(out: &mut String, top: f64) {
     stop(out, BUS_DRIVER, y, "1 masks the line");
     stop(out, KVM, y, "2 injects");
     pass(out, ARCH, y, "list register");
-    let (from, to) = (GUEST.0, HOST.0 + HOST.1 / 2.0);
-    let turn = top + ASKS + 19.0;
-    let path = format!(
-        "M{from} {back:.1} H{:.1} Q{to:.1} {back:.1} {to:.1} {:.1} V{:.1}",
-        to + 14.0,
-        back - 14.0,
-        turn + 8.0
-    );
-    arrow(out, "back", &path, (to, turn), "-90");
+    ends(out, top);
     stop(out, ARCH, back, "3 maintenance exit");
     stop(out, KVM, back, "4 sees the end");
     stop(out, BUS_DRIVER, back, "5 unmasks");
