@@ -11,13 +11,14 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// The tiers that `cargo test` feeds, by where a test binary's source is.
-const TEST_TIERS: [(&str, &str); 8] = [
+const TEST_TIERS: [(&str, &str); 9] = [
     ("unit", "beside the code"),
     ("integration", "from outside: models, random sequences, n-th step failing"),
     ("explore", "every interleaving of interrupts, vCPUs and control, to a depth"),
     ("scenarios", "the shipped scenarios, through the program"),
     ("corpus", "what the fuzzers found, replayed"),
     ("qemu-arm", "page tables and interrupts, judged by QEMU's Arm CPU and GIC"),
+    ("qemu-iommu", "drivers and the whole graph on QEMU's SMMUv3, VT-d, RISC-V, AMD-Vi and virtio IOMMUs"),
     ("dtc", "the committed .dtb files against their sources"),
     ("doc", "the examples in the documentation"),
 ];
@@ -193,6 +194,7 @@ fn tier_of(source: &str) -> &'static str {
     let Some(name) = source.strip_prefix("tests/") else { return "unit" };
     let known = [
         ("qemu_arm", "qemu-arm"),
+        ("qemu_iommu", "qemu-iommu"),
         ("dtc", "dtc"),
         ("scenarios", "scenarios"),
         ("corpus", "corpus"),

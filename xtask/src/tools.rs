@@ -1,8 +1,9 @@
 //! The tools that tests need beside Rust, and how they get here.
 
+use crate::apt;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode};
 
 /// A tool that some tier needs.
 pub(crate) struct Tool {
@@ -10,6 +11,8 @@ pub(crate) struct Tool {
     pub(crate) program: &'static str,
     /// Debian's and Ubuntu's package that has it.
     package: &'static str,
+    /// The oldest version that will do, where not every version does: the major number that `--version` prints.
+    least: Option<u32>,
     /// What it is for, to say when it is missing.
     purpose: &'static str,
     /// The tier that cannot run without it.
@@ -19,10 +22,11 @@ pub(crate) struct Tool {
 }
 
 /// All of them.
-pub(crate) const TOOLS: [Tool; 3] = [
+pub(crate) const TOOLS: [Tool; 6] = [
     Tool {
         program: "qemu-system-arm",
         package: "qemu-system-arm",
+        least: None,
         purpose: "judges page tables by QEMU's Arm CPU",
         tier: "qemu-arm",
         without: "VCM_WITHOUT_QEMU",
@@ -30,6 +34,7 @@ pub(crate) const TOOLS: [Tool; 3] = [
     Tool {
         program: "qemu-system-aarch64",
         package: "qemu-system-arm",
+        least: None,
         purpose: "judges interrupt forwarding by QEMU's GIC",
         tier: "qemu-arm",
         without: "VCM_WITHOUT_QEMU",
@@ -37,11 +42,25 @@ pub(crate) const TOOLS: [Tool; 3] = [
     Tool {
         program: "dtc",
         package: "device-tree-compiler",
+        least: None,
         purpose: "checks the committed .dtb files against their sources",
         tier: "dtc",
         without: "VCM_WITHOUT_DTC",
     },
+    Tool { program: "qemu-system-aarch64", package: "qemu-system-arm", ..QEMU_IOMMU },
+    Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", ..QEMU_IOMMU },
+    Tool { program: "qemu-system-riscv64", package: "qemu-system-riscv", ..QEMU_IOMMU },
 ];
+
+/// What the machines with IOMMUs have in common. QEMU 10.0 is the first with the RISC-V IOMMU as a platform device.
+const QEMU_IOMMU: Tool = Tool {
+    program: "",
+    package: "",
+    least: Some(10),
+    purpose: "has the IOMMUs that our drivers are judged by",
+    tier: "qemu-iommu",
+    without: "VCM_WITHOUT_QEMU_IOMMUS",
+};
 
 /// Whether missing tools may be installed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,9 +92,9 @@ pub(crate) enum Presence {
     Missing(String),
 }
 
-/// Installs what is missing, as far as that is wanted and possible, and says what there is.
+/// Installs what is missing or too old, as far as that is wanted and possible, and says what there is.
 pub(crate) fn prepare(consent: Consent) -> Vec<(&'static Tool, Presence)> {
-    let wanted = |tool: &&Tool| std::env::var_os(tool.without).is_none() && !is_present(tool);
+    let wanted = |tool: &&Tool| std::env::var_os(tool.without).is_none() && lack(tool).is_some();
     let missing: Vec<&Tool> = TOOLS.iter().filter(wanted).collect();
     let refusal = if missing.is_empty() { None } else { install(&missing, consent).err() };
     TOOLS
@@ -83,30 +102,56 @@ pub(crate) fn prepare(consent: Consent) -> Vec<(&'static Tool, Presence)> {
         .map(|tool| {
             let presence = if std::env::var_os(tool.without).is_some() {
                 Presence::Missing(format!("{} is set", tool.without))
-            } else if is_present(tool) {
-                Presence::Present
-            } else {
+            } else if let Some(lack) = lack(tool) {
                 let why = refusal.clone().unwrap_or_else(|| "the package does not have it".into());
-                Presence::Missing(format!(
-                    "{} is missing: {why} (apt-get install {})",
-                    tool.program, tool.package
-                ))
+                Presence::Missing(format!("{lack}: {why} (apt-get install {})", tool.package))
+            } else {
+                Presence::Present
             };
             (tool, presence)
         })
         .collect()
 }
 
-fn is_present(tool: &Tool) -> bool {
+/// Installs what is missing, and says of each tool whether it is there.
+pub(crate) fn run(consent: Consent) -> ExitCode {
+    let mut all = ExitCode::SUCCESS;
+    for (tool, presence) in prepare(consent) {
+        match presence {
+            Presence::Present => println!("{} ({}): there", tool.program, tool.tier),
+            Presence::Missing(why) => {
+                println!("{} ({}): {why}", tool.program, tool.tier);
+                all = ExitCode::FAILURE;
+            }
+        }
+    }
+    all
+}
+
+/// What is wrong with a tool, if anything.
+fn lack(tool: &Tool) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(tool.program).is_file())
+    if !std::env::split_paths(&path).any(|folder| folder.join(tool.program).is_file()) {
+        return Some(format!("{} is missing", tool.program));
+    }
+    let least = tool.least?;
+    let printed = Command::new(tool.program).arg("--version").output().ok();
+    let printed = printed.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    let version = printed.split_once(" version ").map_or("", |(_, rest)| rest);
+    let version = version.split_whitespace().next().unwrap_or("");
+    match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
+        Some(major) if major >= least => None,
+        Some(_) => Some(format!("{} is version {version}, and {least}.0 is needed", tool.program)),
+        None => Some(format!("{} does not tell its version", tool.program)),
+    }
 }
 
 fn install(missing: &[&Tool], consent: Consent) -> Result<(), String> {
     let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    packages.sort_unstable();
     packages.dedup();
     for tool in missing {
-        println!("{} is missing: it {}", tool.program, tool.purpose);
+        println!("{}: it {}", lack(tool).unwrap_or_else(|| tool.program.into()), tool.purpose);
     }
     if !Path::new("/usr/bin/apt-get").exists() {
         return Err("this is no Debian or Ubuntu, install it by hand".into());
@@ -116,11 +161,11 @@ fn install(missing: &[&Tool], consent: Consent) -> Result<(), String> {
         Consent::Given => {}
         Consent::Ask => ask(&packages)?,
     }
-    apt_get(&["update", "-qq"])?;
-    // Never at the price of something that is installed already.
-    let mut words = vec!["install", "-y", "-qq", "--no-install-recommends", "--no-remove"];
-    words.extend(packages);
-    apt_get(&words)
+    // One by one where they cannot be had together: Ubuntu has some under other names.
+    apt::install(&packages).or_else(|error| {
+        let had = packages.iter().filter(|package| apt::install(&[package]).is_ok()).count();
+        if had == packages.len() { Ok(()) } else { Err(error) }
+    })
 }
 
 fn ask(packages: &[&str]) -> Result<(), String> {
@@ -134,19 +179,5 @@ fn ask(packages: &[&str]) -> Result<(), String> {
     match read {
         Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
         _ => Err("not installed, as you said".into()),
-    }
-}
-
-fn apt_get(words: &[&str]) -> Result<(), String> {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.starts_with(b"0\n"));
-    let mut command = Command::new(if is_root { "apt-get" } else { "sudo" });
-    if !is_root {
-        command.arg("apt-get");
-    }
-    command.args(words).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("apt-get {} failed ({status})", words.join(" "))),
-        Err(error) => Err(format!("apt-get could not be started: {error}")),
     }
 }
