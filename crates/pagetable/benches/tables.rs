@@ -21,7 +21,7 @@ use std::time::Instant;
 use vcm::{
     Attributes, PhysicalAddress, SIZE_1M, SIZE_2M, SIZE_4K, SIZE_16M, SIZE_64K, Security, Shareability, Span,
 };
-use vcm_pagetable::aarch64::{Stage1, Stage1Config};
+use vcm_pagetable::aarch64::{Contiguous, Stage1, Stage1Config};
 use vcm_pagetable::arm_short::{ArmShort, Config};
 use vcm_pagetable::{Format, Gather, PageTable, Segment};
 
@@ -50,8 +50,12 @@ const ATTRIBUTES: Attributes = Attributes::READ_WRITE.with_shareability(Shareabi
 
 impl<F: Format> Ours<F> {
     fn new(config: F::Config) -> Self {
+        Self::of_format(F::new(config).expect("the format has it"))
+    }
+
+    fn of_format(format: F) -> Self {
         let mut memory = Linear::new();
-        let table = PageTable::new(config, &mut memory).expect("there is memory for a root");
+        let table = PageTable::of_format(format, &mut memory).expect("there is memory for a root");
         Self { memory, table }
     }
 }
@@ -85,8 +89,8 @@ impl<F: Format> Subject for Ours<F> {
 enum Who {
     /// All, each with blocks of its own second-smallest size where it is about blocks.
     All,
-    /// The one with pages of 64K.
-    ArmShort,
+    /// Those of this crate with pages of 64K: of 16 equal entries, and of 16 that are marked as contiguous.
+    Groups,
 }
 
 /// Something to do, over and over.
@@ -191,8 +195,8 @@ fn rows(block: u64) -> Vec<Row> {
         row("one 4K page, each in another table", ends(64), small(64, SIZE_4K, SIZE_2M, SIZE_4K)),
         row("one 4K page, alone in its table", vec![], small(64, SIZE_4K, SIZE_2M, 0x8_0000)),
         Row {
-            name: "one 64K page (16 equal entries)",
-            who: Who::ArmShort,
+            name: "one 64K page (16 entries)",
+            who: Who::Groups,
             kept: vec![page(BASE)],
             calls: each(1..16, SIZE_64K),
         },
@@ -220,7 +224,15 @@ fn rows(block: u64) -> Vec<Row> {
 fn main() {
     // `cargo test` runs benches too, to see that they work.
     let quick = std::env::args().any(|argument| argument == "--test");
-    let stage1 = Stage1Config { input_bits: 48, output_bits: 48, world: Security::NonSecure };
+    let config = Stage1Config { input_bits: 48, output_bits: 48, world: Security::NonSecure };
+    // The others do not mark entries as contiguous, or were told not to.
+    let stage1 = |who| {
+        let format = Stage1::new(config).expect("the architecture has it");
+        Ours::<Stage1>::of_format(format.with_contiguous(match who {
+            Who::All => Contiguous::NotUsed,
+            Who::Groups => Contiguous::Used,
+        }))
+    };
     println!("ns per call, map / unmap; the ratio is the best of the others to Stage1\n");
     println!(
         "{:<36}{:>18}{:>18}{:>18}{:>18}{:>18}   ratio",
@@ -252,7 +264,7 @@ fn main() {
             row.name,
             [
                 Some(map_and_unmap(&mut Ours::<ArmShort>::new(Config::default()), arm_short)),
-                all.then(|| map_and_unmap(&mut Ours::<Stage1>::new(stage1), row)),
+                Some(map_and_unmap(&mut stage1(row.who), row)),
                 all.then(|| map_and_unmap(&mut PageTableMultiarch::new(), row)),
                 all.then(|| map_and_unmap(&mut X86::new(), row)),
                 all.then(|| map_and_unmap(&mut Aarch64Paging::new(), row)),
@@ -266,7 +278,7 @@ fn main() {
         "translate: throughput / latency",
         [
             Some(translate(&mut Ours::<ArmShort>::new(Config::default()))),
-            Some(translate(&mut Ours::<Stage1>::new(stage1))),
+            Some(translate(&mut stage1(Who::All))),
             Some(translate(&mut PageTableMultiarch::new())),
             Some(translate(&mut X86::new())),
             Some(translate(&mut Aarch64Paging::new())),

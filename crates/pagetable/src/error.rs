@@ -36,6 +36,9 @@ pub enum Unrepresentable {
     /// Instruction fetches without reads.
     #[error("execute access without read access")]
     ExecuteOnly,
+    /// Instruction fetches, in a format without a permission for them.
+    #[error("execute access")]
+    Execute,
     /// The format has no such memory type or cache policy.
     #[error("this memory type or cache policy")]
     MemoryType,
@@ -83,6 +86,14 @@ pub enum ConfigError {
         least: u8,
         /// The most possible.
         most: u8,
+    },
+    /// The level that the root is of.
+    #[error("a root at level {level} for {bits} bits of input address")]
+    RootLevel {
+        /// The level asked for.
+        level: u8,
+        /// Bits of input address.
+        bits: u8,
     },
     /// The size of the physical address space.
     #[error("{bits} bits of physical address: {least} to {most} can be expressed")]

@@ -53,12 +53,21 @@
 //!    that both addresses and the length allow.
 //!
 //! # Formats
-//! - [`arm_short::ArmShort`]: the ARMv7 short descriptor, 4K, 64K, 1M and 16M pages.
-//! - [`aarch64::Stage1`] and [`aarch64::Stage2`]: AArch64 with the 4 KiB granule, 4K, 2M and 1G pages.
+//! | format | sizes of pages | groups of entries |
+//! |---|---|---|
+//! | [`arm_short::ArmShort`]: the ARMv7 short descriptor | 4K, 1M | 64K, 16M |
+//! | [`aarch64::Stage1`], [`aarch64::Stage2`]: AArch64, 4K granule | 4K, 2M, 1G | 64K, 32M, 16G |
+//! | the same, 16K granule | 16K, 32M | 2M, 1G |
+//! | the same, 64K granule | 64K, 512M | 2M, 16G |
+//! | [`vtd::FirstStage`], [`vtd::SecondStage`]: Intel VT-d | 4K, 2M, 1G | |
+//! | [`riscv::FirstStage`], [`riscv::SecondStage`]: RISC-V, Sv39 to Sv57 | 4K, 2M, 1G, 512G, 256T | 64K |
+//! | [`amd::AmdV1`]: AMD-Vi, version 1 | 4K, 2M, 1G | every other power of two up to 256G |
+//!
+//! Some pages are several neighbouring entries: a group. It is mapped, split and reported as the one page that it is.
+//! Which sizes a table has depends on its root and its configuration: [`PageTable::page_sizes`].
 //!
 //! A format is a [`Format`] with a type for each [`Level`]; the engine is compiled for each with its
-//! constants in place. The descriptor layouts, as data with their sources, are in [`arm_short::spec`] and
-//! [`aarch64::spec`].
+//! constants in place. The descriptor layouts, as data with their sources, are in the `spec` module of each format.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -66,6 +75,7 @@
 extern crate std;
 
 pub mod aarch64;
+pub mod amd;
 pub mod arm_short;
 mod engine;
 mod error;
@@ -73,10 +83,12 @@ mod format;
 mod gather;
 mod layout;
 mod memory;
+pub mod riscv;
 mod table;
+pub mod vtd;
 
 pub use error::{ConfigError, MapError, ProtectError, TableError, UnmapError, Unrepresentable};
-pub use format::{Bits, Entry, Format, Inherited, LeafSize, Level, Table};
+pub use format::{Bits, Entry, Format, GroupEntries, Inherited, LeafSize, Level, Table};
 pub use gather::{GATHERED_SPANS, Gather, TableChain};
 pub use memory::{TableMemory, Word, fill_slice, first_unlike_in_slice};
 pub use table::{Leaf, PageTable, Segment, Translation};

@@ -2,7 +2,7 @@
 
 use crate::engine::{self, Merge, Range, Recent, Run, Unmapped};
 use crate::format::{Format, Level, Table};
-use crate::{Gather, MapError, ProtectError, TableMemory, UnmapError, Unrepresentable};
+use crate::{Gather, MapError, ProtectError, TableMemory, UnmapError, Unrepresentable, Word};
 use core::fmt;
 use vcm::{Attributes, Bytes, PageSizes, PhysicalAddress, Span};
 
@@ -62,13 +62,17 @@ pub struct PageTable<F: Format> {
 /// Calls a function of the engine with the root as a table of the level that it is of.
 macro_rules! at_root {
     ($this:ident, $function:ident($($argument:expr),*)) => {
-        if $this.format.start() == 0 {
-            engine::$function($this.top::<F::Top>(), $($argument),*)
-        } else {
-            engine::$function($this.top::<<F::Top as Level>::Child>(), $($argument),*)
+        match $this.format.start() {
+            0 => engine::$function($this.top::<F::Top>(), $($argument),*),
+            1 => engine::$function($this.top::<Below<F::Top>>(), $($argument),*),
+            2 => engine::$function($this.top::<Below<Below<F::Top>>>(), $($argument),*),
+            _ => engine::$function($this.top::<Below<Below<Below<F::Top>>>>(), $($argument),*),
         }
     };
 }
+
+/// The level below; of the last level, itself.
+type Below<L> = <L as Level>::Child;
 
 impl<F: Format> PageTable<F> {
     /// An empty table.
@@ -76,7 +80,14 @@ impl<F: Format> PageTable<F> {
     /// # Errors
     /// [`MapError::Config`] or [`MapError::Table`].
     pub fn new(config: F::Config, memory: &mut impl TableMemory<F::Word>) -> Result<Self, MapError> {
-        let format = F::new(config)?;
+        Self::of_format(F::new(config)?, memory)
+    }
+
+    /// An empty table of `format`, for what its configuration alone does not say.
+    ///
+    /// # Errors
+    /// [`MapError::Table`].
+    pub fn of_format(format: F, memory: &mut impl TableMemory<F::Word>) -> Result<Self, MapError> {
         let root = engine::allocate_table(&format, memory, format.root_bytes())?;
         Ok(Self { format, root, recent: Recent::none() })
     }
@@ -102,7 +113,7 @@ impl<F: Format> PageTable<F> {
     /// The sizes of pages.
     #[inline]
     pub fn page_sizes(&self) -> PageSizes {
-        F::PAGE_SIZES
+        self.format.page_sizes()
     }
 
     /// Maps `segments`, one after the other, from the device address `at` on, in the largest pages that addresses
@@ -150,7 +161,7 @@ impl<F: Format> PageTable<F> {
         let bits = bits.map_err(|what| MapError::Unrepresentable { attributes, what })?;
         let run = Run { at, physical: segment.physical.raw(), len, bits };
         self.seek(memory, at);
-        if engine::map_run(&self.recent, memory, run) {
+        if engine::map_run(&self.recent, &self.format, memory, run) {
             return Ok(());
         }
         let range = Range { at, end: at + len };
@@ -181,7 +192,9 @@ impl<F: Format> PageTable<F> {
     ///
     /// What must be invalidated is added to `gather`; see there for what follows. Hardware that does not bear a
     /// page changing its size while in use (break-before-make: Arm ARM DDI 0487, chapter D8, where `FEAT_BBM` is not at
-    /// level 2; DDI 0406C, chapter B3) must not be using a page that is split until the invalidation is done.
+    /// level 2; DDI 0406C, chapter B3) must not be using a page that is split until the invalidation is done. That
+    /// goes for a group of entries too, of which all are rewritten: on AArch64 the contiguous bit of those that stay
+    /// changes, and the architecture asks the same of such a change.
     ///
     /// # Errors
     /// [`UnmapError`]; nothing was changed.
@@ -260,7 +273,7 @@ impl<F: Format> PageTable<F> {
         }
         let found = at_root!(self, find(memory, at))?;
         Some(Translation {
-            physical: PhysicalAddress::new(found.physical + (at - found.at)),
+            physical: PhysicalAddress::new(found.physical),
             page_size: found.size,
             attributes: self.format.decode(found.bits),
         })
@@ -286,7 +299,7 @@ impl<F: Format> PageTable<F> {
     /// Frees all tables, whatever they map. To be called when no hardware walks the table any more and the
     /// invalidation of all it translated has completed.
     pub fn destroy(self, memory: &mut impl TableMemory<F::Word>) {
-        let words = (self.format.root_bytes() / <F::Word as crate::Word>::BYTES) as usize;
+        let words = (self.format.root_bytes() / <F::Word as Word>::BYTES) as usize;
         at_root!(self, free_below(memory, words));
         memory.free(self.root, self.format.root_bytes());
     }
@@ -294,7 +307,7 @@ impl<F: Format> PageTable<F> {
     /// The root, as a table of whatever level the caller says the root is of.
     #[inline]
     fn top<L: Level<Format = F>>(&self) -> Table<L> {
-        Table::new(self.root, F::Inherited::default())
+        Table::new(self.root, self.format.root())
     }
 
     /// Whether entries can point to all of `segment`, which is not empty.

@@ -1,15 +1,16 @@
-//! The AArch64 format by hand: levels, blocks, attributes of both stages.
+//! The AArch64 format with the 4K granule and without contiguous pages, by hand: levels, blocks, attributes of both
+//! stages.
 
 mod support;
 
 use support::Pool;
 use support::model::{canonical, fewest_pages, words};
-use support::walkers::{LongStage, Walked, long};
+use support::walkers::{LongRegisters, LongStage, Walked, long};
 use vcm::{
     Access, Attributes, CachePolicy, MemoryType, PageSizes, PhysicalAddress, Privilege, SIZE_1G, SIZE_2M,
     SIZE_4K, Security, Shareability, Span,
 };
-use vcm_pagetable::aarch64::{MAIR, Stage1, Stage1Config, Stage2, Stage2Config};
+use vcm_pagetable::aarch64::{Contiguous, MAIR, Stage1, Stage1Config, Stage2, Stage2Config};
 use vcm_pagetable::{ConfigError, Format, Gather, MapError, PageTable, Segment, Unrepresentable};
 
 struct Fixture<F: Format> {
@@ -17,20 +18,25 @@ struct Fixture<F: Format> {
     table: PageTable<F>,
     stage: LongStage,
     bits: u8,
+    sl0: Option<u32>,
 }
 
 fn stage1(bits: u8, world: Security) -> Fixture<Stage1> {
     let mut memory = Pool::new(0x8000_0000);
     let config = Stage1Config { input_bits: bits, output_bits: 48, world };
-    let table = PageTable::new(config, &mut memory).unwrap();
+    let format = Stage1::new(config).unwrap().with_contiguous(Contiguous::NotUsed);
+    let table = PageTable::of_format(format, &mut memory).unwrap();
     let stage = LongStage::One { mair: MAIR, secure: world == Security::Secure };
-    Fixture { memory, table, stage, bits }
+    Fixture { memory, table, stage, bits, sl0: None }
 }
 
 fn stage2(bits: u8) -> Fixture<Stage2> {
     let mut memory = Pool::new(0x8000_0000);
-    let table = PageTable::new(Stage2Config { input_bits: bits, output_bits: 44 }, &mut memory).unwrap();
-    Fixture { memory, table, stage: LongStage::Two, bits }
+    let config = Stage2Config { input_bits: bits, output_bits: 44 };
+    let format = Stage2::new(config).unwrap().with_contiguous(Contiguous::NotUsed);
+    let table = PageTable::of_format(format, &mut memory).unwrap();
+    let sl0 = Some(format.sl0());
+    Fixture { memory, table, stage: LongStage::Two, bits, sl0 }
 }
 
 impl<F: Format<Word = u64>> Fixture<F> {
@@ -46,8 +52,9 @@ impl<F: Format<Word = u64>> Fixture<F> {
     }
 
     fn walk(&self, at: u64) -> Option<Walked> {
-        let root = self.table.root().raw();
-        long(self.stage, u32::from(self.bits), root, |address| self.memory.walker_reads(address), at)
+        let (t0sz, root) = (64 - u32::from(self.bits), self.table.root().raw());
+        let registers = LongRegisters { stage: self.stage, granule: 12, t0sz, sl0: self.sl0, root };
+        long(registers, |address| self.memory.walker_reads(address), at)
     }
 
     /// How many pages of 4K, 2M and 1G there are.
@@ -267,7 +274,7 @@ fn stage_2_expresses_all_attributes_or_refuses() {
 #[test]
 fn sizes_that_the_architecture_does_not_have_are_refused() {
     let mut memory = Pool::new(0);
-    for (input_bits, output_bits) in [(30, 48), (49, 48), (39, 31), (39, 52)] {
+    for (input_bits, output_bits) in [(24, 48), (49, 48), (39, 31), (39, 52)] {
         let config = Stage1Config { input_bits, output_bits, world: Security::NonSecure };
         let error = PageTable::<Stage1>::new(config, &mut memory).unwrap_err();
         assert!(

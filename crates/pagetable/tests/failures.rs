@@ -7,7 +7,7 @@ use vcm::{
     Access, Attributes, PhysicalAddress, SIZE_1G, SIZE_1M, SIZE_2M, SIZE_4K, SIZE_16M, Security,
     Shareability, Span,
 };
-use vcm_pagetable::aarch64::{Stage1, Stage1Config};
+use vcm_pagetable::aarch64::{Granule16K, Stage1, Stage1Config, Stage2, Stage2Config};
 use vcm_pagetable::arm_short::{ArmShort, Config};
 use vcm_pagetable::{Format, Gather, MapError, PageTable, ProtectError, Segment, TableError, UnmapError};
 
@@ -152,6 +152,59 @@ fn aarch64() {
         table.protect(memory, span, INNER.with_access(Access::READ), gather).into()
     });
     assert_eq!(tables, 1, "one block of 2 MiB is cut by both ends");
+    table.destroy(&mut memory);
+    assert_eq!(memory.live(), 0);
+}
+
+/// Contiguous pages that are cut, and a root of eight tables.
+#[test]
+fn aarch64_with_contiguous_pages_and_a_long_root() {
+    const SIZE_16K: u64 = 16 << 10;
+    const SIZE_32M: u64 = 32 << 20;
+    let config = Stage2Config { input_bits: 39, output_bits: 44 };
+    let format = Stage2::<Granule16K>::new(config).unwrap().with_root_level(2).unwrap();
+    let mut memory = Pool::new(0x1000_0000);
+    memory.budget = 0;
+    let refused = PageTable::of_format(format, &mut memory);
+    assert!(matches!(refused, Err(MapError::Table(TableError::OutOfMemory { size: 0x2_0000 }))));
+    memory.budget = 1;
+    let mut table = PageTable::of_format(format, &mut memory).unwrap();
+
+    // Across the end of the root's first table (2^36): a contiguous GiB of blocks on either side, and ragged ends.
+    let tables = fail_at_each(&mut table, &mut memory, |table, memory, _| {
+        let at = (64 << 30) - SIZE_1G - SIZE_16K;
+        table.map(memory, at, segments(&[(at, 2 * SIZE_1G + 2 * SIZE_16K)]), INNER).into()
+    });
+    assert_eq!(tables, 2, "one for each ragged end");
+    let mut sizes = Vec::new();
+    table.leaves(&memory, Span::ALL, |leaf| sizes.push(leaf.size));
+    assert_eq!(sizes, [SIZE_16K, SIZE_1G, SIZE_1G, SIZE_16K]);
+    // Both groups are cut, each within a block.
+    let tables = fail_at_each(&mut table, &mut memory, |table, memory, gather| {
+        let span = Span::new((64 << 30) - SIZE_32M - SIZE_16K, 2 * SIZE_32M + 2 * SIZE_16K).unwrap();
+        table.protect(memory, span, INNER.with_access(Access::READ), gather).into()
+    });
+    assert_eq!(tables, 2);
+    // A group is cut between its blocks: no table is needed.
+    let tables = fail_at_each(&mut table, &mut memory, |table, memory, _| {
+        table.map(memory, 96 << 30, segments(&[(96 << 30, SIZE_1G)]), INNER).into()
+    });
+    assert_eq!(tables, 0);
+    let tables = fail_at_each(&mut table, &mut memory, |table, memory, gather| {
+        table.unmap(memory, Span::new(96 << 30, SIZE_32M).unwrap(), gather).into()
+    });
+    assert_eq!(tables, 0);
+    // Of a cut block a contiguous 2 MiB of pages is cut in its turn: its table is there.
+    let tables = fail_at_each(&mut table, &mut memory, |table, memory, gather| {
+        let at = (96 << 30) + SIZE_32M + SIZE_16K;
+        table.unmap(memory, Span::new(at, SIZE_16K).unwrap(), gather).into()
+    });
+    assert_eq!(tables, 1);
+    let tables = fail_at_each(&mut table, &mut memory, |table, memory, gather| {
+        let at = (96 << 30) + SIZE_32M + SIZE_2M + SIZE_16K;
+        table.unmap(memory, Span::new(at, SIZE_16K).unwrap(), gather).into()
+    });
+    assert_eq!(tables, 0);
     table.destroy(&mut memory);
     assert_eq!(memory.live(), 0);
 }

@@ -1,9 +1,13 @@
 //! Stage 1: from virtual (or I/O virtual) to physical or intermediate physical addresses.
 
+use super::sizes::{self, Sizes};
 use super::spec::{AF, stage1};
-use super::{Aarch64Bits, Level0, Sizes, Stage, decode_shareability, encode_shareability};
+use super::{
+    Aarch64Bits, Contiguous, Granule4K, Stage, TypedGranule, decode_shareability, encode_shareability,
+};
 use crate::format::Format;
 use crate::{ConfigError, Unrepresentable};
+use core::marker::PhantomData;
 use vcm::{Access, Attributes, CachePolicy, MemoryType, PageSizes, Privilege, Security, Shareability, Span};
 
 /// The memory attribute indirection register that goes with the format, one byte per `AttrIndx`:
@@ -40,10 +44,11 @@ const fn attribute_index(memory_type: MemoryType) -> u64 {
     }
 }
 
-/// What is chosen when a stage-1 table is made; the registers of the walker must agree with it.
+/// What is chosen when a stage-1 table is made; the registers of the walker must agree with it. What the walker need not
+/// know is chosen on the format: [`Stage1::with_contiguous`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stage1Config {
-    /// Bits of input address, 31 to 48: 64 - T0SZ. The table is for TTBR0: it starts at address 0.
+    /// Bits of input address, 25 to 48: 64 - T0SZ. The table is for TTBR0: it starts at address 0.
     pub input_bits: u8,
     /// Bits of output address that the walker is set to, 32 to 48 (IPS).
     pub output_bits: u8,
@@ -51,23 +56,42 @@ pub struct Stage1Config {
     pub world: Security,
 }
 
-/// Stage 1 of AArch64, 4 KiB granule, for a regime with two privilege levels.
+/// Stage 1 of AArch64, for a regime with two privilege levels.
 ///
 /// Memory that is `NotCached` inside and outside is outer shareable to the hardware, whatever the entry says.
 #[derive(Clone, Copy, Debug)]
-pub struct Stage1 {
+pub struct Stage1<G = Granule4K> {
     sizes: Sizes,
     world: Security,
+    granule: PhantomData<G>,
 }
 
-impl Stage1 {
+impl<G: TypedGranule> Stage1<G> {
     /// The configuration.
     pub const fn config(&self) -> Stage1Config {
         Stage1Config { input_bits: self.sizes.input, output_bits: self.sizes.output, world: self.world }
     }
+
+    /// Whether there are contiguous pages. There are, if nothing else is chosen.
+    pub const fn contiguous(&self) -> Contiguous {
+        self.sizes.contiguous
+    }
+
+    /// The same format with or without contiguous pages, for [`PageTable::of_format`](crate::PageTable::of_format).
+    #[must_use]
+    pub const fn with_contiguous(self, contiguous: Contiguous) -> Self {
+        Self { sizes: self.sizes.with_contiguous(G::GRANULE, contiguous), ..self }
+    }
+
+    /// The level, 0 to 3, that the root is of.
+    pub const fn root_level(&self) -> u32 {
+        self.sizes.level as u32
+    }
 }
 
-impl Stage for Stage1 {
+impl<G: TypedGranule> Stage for Stage1<G> {
+    type Granule = G;
+
     const ATTRIBUTES: u64 = super::spec::SH.mask()
         | AF.mask()
         | stage1::ATTR_INDEX.mask()
@@ -77,25 +101,36 @@ impl Stage for Stage1 {
         | stage1::NG.mask()
         | stage1::PXN.mask()
         | stage1::UXN.mask();
+
+    #[inline]
+    fn tables_log2((): ()) -> u32 {
+        0
+    }
 }
 
-impl Format for Stage1 {
+impl<G: TypedGranule> Format for Stage1<G> {
     type Word = u64;
     type Config = Stage1Config;
-    type Top = Level0<Self>;
+    type Top = G::Top<Self>;
     type Bits = Aarch64Bits;
     type Inherited = ();
 
-    const PAGE_SIZES: PageSizes = PageSizes::AARCH64_4K;
-    const TABLE_BYTES: u64 = 4096;
+    const PAGE_SIZES: PageSizes = sizes::page_sizes(G::GRANULE);
+    const TABLE_BYTES: u64 = G::GRANULE.bytes();
 
     fn new(config: Stage1Config) -> Result<Self, ConfigError> {
-        Ok(Self { sizes: Sizes::new(config.input_bits, config.output_bits)?, world: config.world })
+        let sizes = Sizes::stage1(G::GRANULE, config.input_bits, config.output_bits)?;
+        Ok(Self { sizes, world: config.world, granule: PhantomData })
     }
 
     #[inline]
     fn start(&self) -> u32 {
-        self.sizes.start()
+        self.sizes.start(G::GRANULE)
+    }
+
+    #[inline]
+    fn page_sizes(&self) -> PageSizes {
+        self.sizes.pages
     }
 
     fn root_bytes(&self) -> u64 {

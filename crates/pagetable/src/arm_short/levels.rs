@@ -20,9 +20,13 @@ impl Level for Level1 {
     const SHIFT: u32 = 20;
     const ENTRIES: usize = 4096;
     const LEAF: bool = true;
-    const GROUP: usize = 16;
+    const GROUPS: u32 = 1 << 4;
     const LEAF_TEST: (u32, u32) = (level1::TYPE.mask() | level1::section::SUPER.mask(), level1::TYPE_SECTION);
-    const GROUP_TEST: (u32, u32) = (Self::LEAF_TEST.0, level1::TYPE_SECTION | level1::section::SUPER.of(1));
+
+    #[inline]
+    fn group_test(_: u32) -> (u32, u32) {
+        (Self::LEAF_TEST.0, level1::TYPE_SECTION | level1::section::SUPER.of(1))
+    }
 
     #[inline]
     fn leaf(physical: u64, bits: ArmShortBits) -> Level1Descriptor {
@@ -30,7 +34,7 @@ impl Level for Level1 {
     }
 
     #[inline]
-    fn group(physical: u64, bits: ArmShortBits) -> Level1Descriptor {
+    fn group(physical: u64, bits: ArmShortBits, _: u32) -> Level1Descriptor {
         Level1Descriptor(physical as u32 | bits.0 | level1::section::SUPER.of(1) | level1::TYPE_SECTION)
     }
 
@@ -48,9 +52,10 @@ impl Level for Level1 {
                 PhysicalAddress::new(u64::from(word & table::BASE.mask())),
                 World(security(table::NS.get(word))),
             )),
-            level1::TYPE_SECTION if section::SUPER.get(word) == 1 => {
-                Entry::Leaf { physical: u64::from(word & section::SUPER_BASE.mask()), size: LeafSize::Group }
-            }
+            level1::TYPE_SECTION if section::SUPER.get(word) == 1 => Entry::Leaf {
+                physical: u64::from(word & section::SUPER_BASE.mask()),
+                size: LeafSize::Group { log2: 4 },
+            },
             level1::TYPE_SECTION => {
                 Entry::Leaf { physical: u64::from(word & section::BASE.mask()), size: LeafSize::Single }
             }
@@ -96,9 +101,13 @@ impl Level for Level2 {
     const SHIFT: u32 = 12;
     const ENTRIES: usize = 256;
     const LEAF: bool = true;
-    const GROUP: usize = 16;
+    const GROUPS: u32 = 1 << 4;
     const LEAF_TEST: (u32, u32) = (level2::TYPE_SMALL, level2::TYPE_SMALL);
-    const GROUP_TEST: (u32, u32) = (level2::TYPE.mask(), level2::TYPE_LARGE);
+
+    #[inline]
+    fn group_test(_: u32) -> (u32, u32) {
+        (level2::TYPE.mask(), level2::TYPE_LARGE)
+    }
 
     #[inline]
     fn leaf(physical: u64, ArmShortBits(bits): ArmShortBits) -> Level2Descriptor {
@@ -114,7 +123,7 @@ impl Level for Level2 {
     }
 
     #[inline]
-    fn group(physical: u64, ArmShortBits(bits): ArmShortBits) -> Level2Descriptor {
+    fn group(physical: u64, ArmShortBits(bits): ArmShortBits, _: u32) -> Level2Descriptor {
         use level1::section;
         use level2::large;
         Level2Descriptor(
@@ -135,9 +144,10 @@ impl Level for Level2 {
     fn entry(Level2Descriptor(word): Level2Descriptor) -> Entry<Self> {
         match level2::TYPE.get(word) {
             level2::TYPE_FAULT => Entry::Free,
-            level2::TYPE_LARGE => {
-                Entry::Leaf { physical: u64::from(word & level2::large::BASE.mask()), size: LeafSize::Group }
-            }
+            level2::TYPE_LARGE => Entry::Leaf {
+                physical: u64::from(word & level2::large::BASE.mask()),
+                size: LeafSize::Group { log2: 4 },
+            },
             _ => {
                 Entry::Leaf { physical: u64::from(word & level2::small::BASE.mask()), size: LeafSize::Single }
             }

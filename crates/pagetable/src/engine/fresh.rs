@@ -1,13 +1,13 @@
 //! New tables: how many a range needs, and their allocation before anything is written.
 
 use super::write::Run;
-use super::{Range, size};
-use crate::format::{Format, Level};
+use super::{Range, has_pages, size};
+use crate::format::{Bits, Format, Level};
 use crate::{TableChain, TableError, TableMemory};
 use vcm::PhysicalAddress;
 
-/// The most levels that a format may have.
-const LEVELS: usize = 4;
+/// The most levels with entries that lead to tables that a format may have: all but the last of six.
+const LEVELS: usize = 5;
 
 /// Counts the tables that runs of pages need, in ascending order of address, level by level.
 ///
@@ -41,14 +41,14 @@ impl Needed {
     }
 
     /// Counts the tables that `run` needs in the tables from level `L` down.
-    pub(super) fn count<L: Level, B>(&mut self, run: &Run<B>) {
+    pub(super) fn count<L: Level>(&mut self, format: &L::Format, run: &Run<Bits<L>>) {
         if L::LAST {
             return;
         }
         let Range { at, end } = run.range();
         let (first, last) = (at >> L::SHIFT, (end - 1) >> L::SHIFT);
         let mask = size::<L>() - 1;
-        if L::LEAF && (at ^ run.physical) & mask == 0 {
+        if has_pages::<L>(format) && (at ^ run.physical) & mask == 0 {
             // Whole entries become pages of this level or a higher one; only ragged ends go down.
             let ragged_start = at & mask != 0;
             let ragged_end = end & mask != 0;
@@ -61,7 +61,7 @@ impl Needed {
         } else {
             self.add::<L>(first, last);
         }
-        self.count::<L::Child, B>(run);
+        self.count::<L::Child>(format, run);
     }
 
     /// Counts the entries from `first` to `last` that lead to no table and were not counted before.

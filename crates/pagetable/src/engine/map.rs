@@ -76,7 +76,7 @@ fn below<L: Level>(
     if L::LAST || !range.is_part_of_entry::<L>() {
         return Ok(None);
     }
-    match L::entry(memory.read(table.address, index::<L>(range.at)).into()) {
+    match L::entry(memory.read(table.address, index(table, range.at)).into()) {
         Entry::Table(child) => {
             allows(child, bits, slot::<L>(range.at))?;
             Ok(Some(child))
@@ -98,11 +98,11 @@ fn map_at_anchor<L: Level, I: Iterator<Item = Run<Bits<L>>> + Clone>(
     check(memory, table, range, bits, &mut needed)?;
     if !L::LAST {
         for run in runs.clone() {
-            needed.count::<L, _>(&run);
+            needed.count::<L>(format, &run);
         }
     }
     let mut fresh = allocate(format, memory, needed.tables()).map_err(MapRefusal::Table)?;
-    write(memory, table, &mut Stream::new(runs), range.end, &mut fresh);
+    write(memory, format, table, &mut Stream::new(runs), range.end, &mut fresh);
     debug_assert!(fresh.is_empty(), "fewer tables were needed than counted");
     fresh.free(memory);
     Ok(())
@@ -139,7 +139,7 @@ fn check_below<L: Level>(
     bits: Bits<L>,
     needed: &mut Needed,
 ) -> Result<(), MapRefusal> {
-    match L::entry(memory.read(table.address, index::<L>(range.at)).into()) {
+    match L::entry(memory.read(table.address, index(table, range.at)).into()) {
         Entry::Free => Ok(()),
         Entry::Leaf { .. } => Err(MapRefusal::Occupied),
         Entry::Table(child) => {
@@ -163,7 +163,7 @@ fn allows<L: Level>(table: Table<L>, bits: Bits<L>, slot: Range) -> Result<(), M
 #[inline]
 pub(super) fn is_free<L: Level>(memory: &impl TableMemory<L::Word>, table: Table<L>, range: Range) -> bool {
     if range.end - range.at == size::<L>() {
-        return memory.read(table.address, index::<L>(range.at)) == L::Word::ZERO;
+        return memory.read(table.address, index(table, range.at)) == L::Word::ZERO;
     }
-    memory.first_unlike(table.address, indexes::<L>(range), L::Word::ONES, L::Word::ZERO).is_none()
+    memory.first_unlike(table.address, indexes(table, range), L::Word::ONES, L::Word::ZERO).is_none()
 }

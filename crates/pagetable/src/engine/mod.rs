@@ -38,7 +38,7 @@ pub(crate) use unmap::{prune, unmap};
 pub(crate) use walk::{Page, find, free_below, leaves};
 pub(crate) use write::Run;
 
-use crate::format::Level;
+use crate::format::{Format, Level, Table};
 
 /// Device addresses from `at` up to and without `end`. No format's input reaches the end of the 64-bit space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,12 +90,26 @@ const fn size<L: Level>() -> u64 {
 
 /// The index, in its table, of the entry for `at`.
 #[inline]
-const fn index<L: Level>(at: u64) -> usize {
-    (at >> L::SHIFT) as usize & (L::ENTRIES - 1)
+fn index<L: Level>(table: Table<L>, at: u64) -> usize {
+    (at >> L::SHIFT) as usize & (L::entries(table.inherited) - 1)
 }
 
 /// The indexes, in their table, of the entries that have a byte in `range`.
 #[inline]
-fn indexes<L: Level>(range: Range) -> core::ops::Range<usize> {
-    index::<L>(range.at)..index::<L>(range.end - 1) + 1
+fn indexes<L: Level>(table: Table<L>, range: Range) -> core::ops::Range<usize> {
+    index(table, range.at)..index(table, range.end - 1) + 1
+}
+
+/// The pages of level `L` that a table of `format` has: bit n for pages of 2^n entries. Where a single entry is no
+/// page, a group is none either.
+#[inline]
+fn leaves_of<L: Level>(format: &L::Format) -> u32 {
+    let pages = (format.page_sizes().mask() >> L::SHIFT) as u32 & (L::GROUPS | 1);
+    if L::LEAF && pages & 1 == 1 { pages } else { 0 }
+}
+
+/// Whether an entry of level `L` may be a page in a table of `format`.
+#[inline]
+fn has_pages<L: Level>(format: &L::Format) -> bool {
+    L::LEAF && (L::LAST || format.page_sizes().mask() >> L::SHIFT & 1 == 1)
 }

@@ -38,7 +38,8 @@ fn map_at<L: Level>(
     if !recent.is_of::<L>() {
         return map_at::<L::Child>(recent, memory, at, segment, bits);
     }
-    let (table, place, physical) = (recent.table::<L>(), index::<L>(at), segment.physical.raw());
+    let (table, physical) = (recent.table::<L>(), segment.physical.raw());
+    let place = index(table, at);
     if segment.len != size::<L>()
         || (at | physical) & (size::<L>() - 1) != 0
         || !L::Format::allows(table.inherited, bits)
@@ -76,7 +77,8 @@ fn unmap_at<L: Level>(
     if !recent.is_of::<L>() {
         return unmap_at::<L::Child>(recent, format, memory, range, gather);
     }
-    let (table, place) = (recent.table::<L>(), index::<L>(range.at));
+    let table = recent.table::<L>();
+    let place = index(table, range.at);
     let (mask, value) = L::LEAF_TEST;
     if range.end.wrapping_sub(range.at) != size::<L>()
         || !range.is_aligned(size::<L>())

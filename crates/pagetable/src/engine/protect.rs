@@ -15,7 +15,7 @@ pub(crate) fn protect<L: Level>(
     gather: &mut Gather,
 ) -> Result<(), ProtectError> {
     if !L::LAST && range.is_part_of_entry::<L>() {
-        let place = index::<L>(range.at);
+        let place = index(table, range.at);
         if let Entry::Table(child) = L::entry(memory.read(table.address, place).into()) {
             if !L::Format::allows(child.inherited, bits) {
                 return Err(ProtectError::MixedSecurity { at: slot::<L>(range.at).at });
@@ -39,7 +39,7 @@ pub(crate) fn protect<L: Level>(
 
 /// Writes `bits` into the entries of all pages in `range`, which consists of whole pages.
 fn rewrite<L: Level>(table: Table<L>, memory: &mut impl TableMemory<L::Word>, range: Range, bits: Bits<L>) {
-    let words = indexes::<L>(range);
+    let words = indexes(table, range);
     let mut at = slot::<L>(range.at).at;
     for place in words.clone() {
         let slot = slot::<L>(at);
@@ -49,9 +49,9 @@ fn rewrite<L: Level>(table: Table<L>, memory: &mut impl TableMemory<L::Word>, ra
             Entry::Leaf { physical, size: LeafSize::Single } => {
                 memory.write(table.address, place, L::leaf(physical, bits).into());
             }
-            Entry::Leaf { physical, size: LeafSize::Group } => {
-                // Each of the group in its turn; all say where the group starts.
-                memory.write(table.address, place, L::group(physical, bits).into());
+            Entry::Leaf { physical, size: LeafSize::Group { log2 } } => {
+                // Each of the group in its turn, with the address that it has.
+                memory.write(table.address, place, L::group(physical, bits, log2).into());
             }
             Entry::Table(child) => rewrite(child, memory, range.clamp(slot), bits),
         }

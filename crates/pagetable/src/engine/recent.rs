@@ -1,6 +1,6 @@
 //! The table that was last worked in, where the next call most likely finds its pages too.
 
-use super::{Range, index, size};
+use super::{Range, has_pages, index, size};
 use crate::TableMemory;
 use crate::format::{Entry, Format, Level, Table};
 use vcm::PhysicalAddress;
@@ -53,7 +53,7 @@ impl<F: Format> Recent<F> {
     /// Whether the table, which is remembered and not of a higher level, is of level `L`.
     #[inline]
     pub(super) fn is_of<L: Level<Format = F>>(&self) -> bool {
-        // The last level need not be asked for, and one without pages is never remembered.
+        // The last level need not be asked for, and a table without pages is never remembered.
         L::LEAF && (L::LAST || self.depth == L::DEPTH)
     }
 }
@@ -64,7 +64,7 @@ const fn last_depth<L: Level>() -> u32 {
 }
 
 /// Remembers the lowest table on the way to `at`, which is an address that `table` translates; none if it is of a
-/// level that has no pages.
+/// level that has no pages in this table.
 pub(crate) fn seek<L: Level>(
     table: Table<L>,
     format: &L::Format,
@@ -73,20 +73,21 @@ pub(crate) fn seek<L: Level>(
     recent: &mut Recent<L::Format>,
 ) {
     if !L::LAST
-        && let Entry::Table(child) = L::entry(memory.read(table.address, index::<L>(at)).into())
+        && let Entry::Table(child) = L::entry(memory.read(table.address, index(table, at)).into())
     {
         return seek(child, format, memory, at, recent);
     }
-    if !L::LEAF {
+    if !has_pages::<L>(format) {
         *recent = Recent::none();
         return;
     }
-    let covered = L::ENTRIES as u64 * size::<L>();
-    let at = at & !(covered - 1);
-    // The root may be used in part.
-    let input = format.input();
-    let Range { at, end } =
-        Range { at, end: at + covered }.clamp(Range { at: input.first(), end: input.last() + 1 });
-    (recent.first, recent.len, recent.depth) = (at, end - at, L::DEPTH);
-    (recent.address, recent.inherited) = (table.address, table.inherited);
+    (recent.first, recent.len) = if L::DEPTH == format.start() {
+        // The root may be used in part.
+        let input = format.input();
+        (input.first(), input.last() - input.first() + 1)
+    } else {
+        let covered = L::ENTRIES as u64 * size::<L>();
+        (at & !(covered - 1), covered)
+    };
+    (recent.depth, recent.address, recent.inherited) = (L::DEPTH, table.address, table.inherited);
 }

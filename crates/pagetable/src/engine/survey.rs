@@ -88,7 +88,7 @@ fn look<L: Level>(
     permits: &impl Fn(Inherited<L>) -> bool,
     survey: &mut Survey<Bits<L>>,
 ) -> Result<(), SurveyRefusal> {
-    let words = indexes::<L>(range);
+    let words = indexes(table, range);
     let base = slot::<L>(range.at).at;
     let address = |index: usize| base + (((index - words.start) as u64) << L::SHIFT);
     let (mask, value) = L::LEAF_TEST;
@@ -188,10 +188,10 @@ pub(super) fn split<L: Level>(
         .map(|page| [part(page, 0, end), part(page, end, u64::MAX), None]);
     let runs = head.into_iter().chain(tail).flatten().flatten();
     for run in runs.clone() {
-        survey.needed.count::<L, _>(&run);
+        survey.needed.count::<L>(format, &run);
     }
     let mut fresh = allocate(format, memory, survey.needed.tables())?;
-    write(memory, table, &mut Stream::new(runs), survey.affected().end, &mut fresh);
+    write(memory, format, table, &mut Stream::new(runs), survey.affected().end, &mut fresh);
     debug_assert!(fresh.is_empty(), "fewer tables were needed than counted");
     fresh.free(memory);
     Ok(())

@@ -52,7 +52,7 @@ fn below<L: Level>(
     if L::LAST || !range.is_part_of_entry::<L>() {
         return None;
     }
-    match L::entry(memory.read(table.address, index::<L>(range.at)).into()) {
+    match L::entry(memory.read(table.address, index(table, range.at)).into()) {
         Entry::Table(child) => Some(child),
         Entry::Free | Entry::Leaf { .. } => None,
     }
@@ -76,7 +76,7 @@ fn clear_at_anchor<L: Level>(
     gather.add(Range { at, end }, survey.granule());
     Ok(match removed {
         Left::Something => Left::Something,
-        Left::Nothing => left(table, format, memory, indexes::<L>(range)),
+        Left::Nothing => left(table, format, memory, indexes(table, range)),
     })
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn prune<L: Level>(
     if prune(child, format, memory, range, dead) == Left::Something {
         return Left::Something;
     }
-    let words = indexes::<L>(range);
+    let words = indexes(table, range);
     clear(memory, table, words.clone());
     dead.push(child.address, L::Format::TABLE_BYTES, memory);
     left(table, format, memory, words)
@@ -124,7 +124,7 @@ fn remove<L: Level>(
     nested: bool,
     dead: &mut TableChain,
 ) -> Left {
-    let words = indexes::<L>(range);
+    let words = indexes(table, range);
     if L::LAST || !nested {
         clear(memory, table, words);
         return Left::Nothing;
@@ -143,7 +143,7 @@ fn remove<L: Level>(
             continue;
         }
         let below = range.clamp(slot);
-        let cleared = indexes::<L::Child>(below);
+        let cleared = indexes(child, below);
         if remove(child, memory, below, true, dead) == Left::Nothing && is_empty(memory, child, cleared) {
             dead.push(child.address, L::Format::TABLE_BYTES, memory);
             continue;
@@ -167,8 +167,9 @@ pub(super) fn clear<L: Level>(
         0 => return,
         1 => memory.write(table.address, words.start, L::Word::ZERO),
         // The same, for a length that the compiler sees.
-        count if count == L::GROUP => {
-            memory.fill(table.address, words.start, L::GROUP, L::Word::ZERO, L::Word::ZERO);
+        // (A group of 2^n entries is bit n, so where there is one size of group, that is its number of entries.)
+        count if L::GROUPS.is_power_of_two() && count == L::GROUPS as usize => {
+            memory.fill(table.address, words.start, L::GROUPS as usize, L::Word::ZERO, L::Word::ZERO);
         }
         count => memory.fill(table.address, words.start, count, L::Word::ZERO, L::Word::ZERO),
     }

@@ -2,7 +2,7 @@
 
 use super::{Range, index, size, slot};
 use crate::TableMemory;
-use crate::format::{Bits, Entry, Format, LeafSize, Level, Table};
+use crate::format::{Bits, Entry, Format, GroupEntries, LeafSize, Level, Table};
 
 /// A page, as found.
 #[derive(Clone, Copy, Debug)]
@@ -19,15 +19,6 @@ impl<B> Page<B> {
     }
 }
 
-/// The bytes that a page of this level covers.
-#[inline]
-const fn leaf_size<L: Level>(leaf: LeafSize) -> u64 {
-    match leaf {
-        LeafSize::Single => size::<L>(),
-        LeafSize::Group => size::<L>() * L::GROUP as u64,
-    }
-}
-
 /// The page that the entry for `at` is, or is one of a group of.
 #[inline]
 pub(super) fn page<L: Level>(
@@ -37,21 +28,45 @@ pub(super) fn page<L: Level>(
     physical: u64,
     leaf: LeafSize,
 ) -> Page<Bits<L>> {
-    let size = leaf_size::<L>(leaf);
+    let size = size::<L>() << leaf.log2();
+    // Of successive entries each says where its own memory is, and a group starts at a multiple of its size.
+    let physical = match L::GROUP_ENTRIES {
+        GroupEntries::Identical => physical,
+        GroupEntries::Successive => physical & !(size - 1),
+    };
     Page { at: at & !(size - 1), physical, size, bits: L::bits(descriptor, table.inherited) }
 }
 
-/// The page that translates `at`.
+/// Where an address leads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<B> {
+    /// Of the address itself.
+    pub(crate) physical: u64,
+    /// Of its page.
+    pub(crate) size: u64,
+    pub(crate) bits: B,
+}
+
+/// Where `at` leads.
 #[inline]
 pub(crate) fn find<L: Level>(
     table: Table<L>,
     memory: &impl TableMemory<L::Word>,
     at: u64,
-) -> Option<Page<Bits<L>>> {
-    let descriptor = L::Descriptor::from(memory.read(table.address, index::<L>(at)));
+) -> Option<Found<Bits<L>>> {
+    let descriptor = L::Descriptor::from(memory.read(table.address, index(table, at)));
     match L::entry(descriptor) {
         Entry::Free => None,
-        Entry::Leaf { physical, size } => Some(page(table, descriptor, at, physical, size)),
+        Entry::Leaf { physical, size: leaf } => {
+            let page = size::<L>() << leaf.log2();
+            // How much memory starts where the entry says.
+            let said = match L::GROUP_ENTRIES {
+                GroupEntries::Identical => page,
+                GroupEntries::Successive => size::<L>(),
+            };
+            let bits = L::bits(descriptor, table.inherited);
+            Some(Found { physical: physical + (at & (said - 1)), size: page, bits })
+        }
         Entry::Table(child) => find(child, memory, at),
     }
 }
@@ -65,7 +80,7 @@ pub(crate) fn leaves<L: Level>(
 ) {
     let mut at = range.at;
     while at < range.end {
-        let descriptor = L::Descriptor::from(memory.read(table.address, index::<L>(at)));
+        let descriptor = L::Descriptor::from(memory.read(table.address, index(table, at)));
         let slot = slot::<L>(at);
         at = slot.end;
         match L::entry(descriptor) {
@@ -107,10 +122,12 @@ pub(super) fn next_table<L: Level>(
         if L::LEAF {
             next = memory.first_unlike(table.address, next..words.end, mask, value)?;
         }
-        if let Entry::Table(_) = L::entry(memory.read(table.address, next).into()) {
-            return Some(next);
+        match L::entry(memory.read(table.address, next).into()) {
+            Entry::Table(_) => return Some(next),
+            Entry::Free => next += 1,
+            // The next that is not of the same group.
+            Entry::Leaf { size, .. } => next = (next | ((1 << size.log2()) - 1)) + 1,
         }
-        next += 1;
     }
     None
 }

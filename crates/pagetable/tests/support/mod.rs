@@ -1,6 +1,7 @@
 //! What the tests share: a table memory that forgives nothing, and walkers that know nothing of the crate.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses a part of it.
 
+pub mod long;
 pub mod model;
 pub mod short;
 pub mod walkers;

@@ -1,4 +1,4 @@
-//! The naive model: one entry per 4K page of a window.
+//! The naive model: one entry per smallest page of a window.
 
 use super::Pool;
 use super::walkers::Walked;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use vcm::{Attributes, MemoryType, PageSizes, PhysicalAddress, Shareability, Span};
 use vcm_pagetable::{Format, Gather, MapError, PageTable, ProtectError, Segment, TableMemory, UnmapError};
 
-/// One step of a random run. Addresses are in pages of 4K from the window's start.
+/// One step of a random run. Addresses are in the format's smallest pages from the window's start.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Map segments of (physical page, pages).
@@ -81,7 +81,7 @@ pub struct Model {
 }
 
 pub const PAGE: u64 = 4096;
-/// Where the physical memory of all tests starts, in pages.
+/// Where the physical memory of all tests starts, in the format's smallest pages.
 pub const MEMORY: u64 = 0x4000_0000 / PAGE;
 
 impl Model {
@@ -103,6 +103,7 @@ impl Model {
         memory: &mut Pool<F::Word>,
         step: &Step,
     ) -> Result<(), TestCaseError> {
+        let unit = F::PAGE_SIZES.smallest();
         let start = self.window.start;
         let live = memory.live();
         match step {
@@ -113,10 +114,10 @@ impl Model {
                 let before = memory.clone();
                 let result = table.map(
                     memory,
-                    start + at * PAGE,
+                    start + at * unit,
                     segments.iter().map(|&(physical, pages)| Segment {
-                        physical: PhysicalAddress::new((MEMORY + physical) * PAGE),
-                        len: pages * PAGE,
+                        physical: PhysicalAddress::new((MEMORY + physical) * unit),
+                        len: pages * unit,
                     }),
                     self.window.attributes[*attributes],
                 );
@@ -130,7 +131,7 @@ impl Model {
                     Err(MapError::Occupied { at: blamed, by }) => {
                         prop_assert!(!free, "a free range was called occupied");
                         let first = self.slice(*at, pages).iter().position(Option::is_some).unwrap() as u64;
-                        prop_assert_eq!(blamed, start + (at + first) * PAGE);
+                        prop_assert_eq!(blamed, start + (at + first) * unit);
                         prop_assert!(by.at <= blamed && blamed < by.at + by.size);
                         prop_assert!(memory.same_tables(&before));
                         return Ok(());
@@ -146,7 +147,7 @@ impl Model {
                 }
             }
             Step::Unmap { at, pages } => {
-                let Some(span) = self.span(*at, *pages) else { return Ok(()) };
+                let Some(span) = self.span(*at, *pages, unit) else { return Ok(()) };
                 let hole = self.slice(*at, *pages).iter().position(Option::is_none);
                 let before = memory.clone();
                 let mut gather = Gather::new();
@@ -154,7 +155,7 @@ impl Model {
                 match (result, hole) {
                     (Ok(()), None) => {}
                     (Err(UnmapError::NotMapped { at: blamed }), Some(hole)) => {
-                        prop_assert_eq!(blamed, span.first() + hole as u64 * PAGE);
+                        prop_assert_eq!(blamed, span.first() + hole as u64 * unit);
                         prop_assert!(gather.is_empty());
                         prop_assert!(memory.same_tables(&before));
                         return Ok(());
@@ -164,12 +165,12 @@ impl Model {
                     }
                 }
                 prop_assert!(memory.live() >= live, "a table was freed before the invalidation");
-                Self::check_gather(&gather, span)?;
+                Self::check_gather(&gather, span, unit)?;
                 gather.finish(memory);
                 self.pages[*at as usize..(at + pages) as usize].fill(None);
             }
             Step::Protect { at, pages, attributes } => {
-                let Some(span) = self.span(*at, *pages) else { return Ok(()) };
+                let Some(span) = self.span(*at, *pages, unit) else { return Ok(()) };
                 let hole = self.slice(*at, *pages).iter().position(Option::is_none);
                 let before = memory.clone();
                 let mut gather = Gather::new();
@@ -178,7 +179,7 @@ impl Model {
                 match (result, hole) {
                     (Ok(()), None) => {}
                     (Err(ProtectError::Span(UnmapError::NotMapped { at: blamed })), Some(hole)) => {
-                        prop_assert_eq!(blamed, span.first() + hole as u64 * PAGE);
+                        prop_assert_eq!(blamed, span.first() + hole as u64 * unit);
                         prop_assert!(gather.is_empty());
                         prop_assert!(memory.same_tables(&before));
                         return Ok(());
@@ -187,7 +188,7 @@ impl Model {
                         return Err(TestCaseError::fail(format!("{result:?} with the hole {hole:?}")));
                     }
                 }
-                Self::check_gather(&gather, span)?;
+                Self::check_gather(&gather, span, unit)?;
                 prop_assert!(!gather.tables_removed());
                 gather.finish(memory);
                 for page in &mut self.pages[*at as usize..(at + pages) as usize] {
@@ -198,15 +199,15 @@ impl Model {
         Ok(())
     }
 
-    fn span(&self, at: u64, pages: u64) -> Option<Span> {
+    fn span(&self, at: u64, pages: u64, unit: u64) -> Option<Span> {
         (pages > 0 && at + pages <= self.window.pages)
-            .then(|| Span::new(self.window.start + at * PAGE, pages * PAGE).unwrap())
+            .then(|| Span::new(self.window.start + at * unit, pages * unit).unwrap())
     }
 
-    fn check_gather(gather: &Gather, span: Span) -> Result<(), TestCaseError> {
+    fn check_gather(gather: &Gather, span: Span, unit: u64) -> Result<(), TestCaseError> {
         prop_assert!(gather.covering().is_some_and(|covering| covering.covers(span)));
         prop_assert!(gather.spans().len() == 1, "one call is one span");
-        prop_assert!(gather.granule() >= PAGE);
+        prop_assert!(gather.granule() >= unit);
         Ok(())
     }
 
@@ -217,25 +218,26 @@ impl Model {
         memory: &Pool<F::Word>,
         walk: impl Fn(&Pool<F::Word>, u64) -> Option<Walked>,
     ) -> Result<(), TestCaseError> {
+        let unit = F::PAGE_SIZES.smallest();
         let mut next = 0;
         let mut seen = vec![None; self.pages.len()];
         table.leaves(memory, Span::ALL, |leaf| {
             assert!(leaf.at >= next, "pages out of order");
             next = leaf.at + leaf.size;
-            assert!(F::PAGE_SIZES.contains(leaf.size));
-            for offset in (0..leaf.size).step_by(PAGE as usize) {
-                let page = ((leaf.at + offset - self.window.start) / PAGE) as usize;
-                seen[page] = Some(((leaf.physical.raw() + offset) / PAGE, leaf.attributes));
+            assert!(table.page_sizes().contains(leaf.size));
+            for offset in (0..leaf.size).step_by(unit as usize) {
+                let page = ((leaf.at + offset - self.window.start) / unit) as usize;
+                seen[page] = Some(((leaf.physical.raw() + offset) / unit, leaf.attributes));
             }
         });
         for (index, page) in self.pages.iter().enumerate() {
             let expected = page.map(|(physical, attributes)| (physical, self.canonical(attributes)));
             prop_assert_eq!(seen[index], expected, "page {}", index);
-            let at = self.window.start + index as u64 * PAGE;
+            let at = self.window.start + index as u64 * unit;
             let walked = walk(memory, at);
-            prop_assert_eq!(walked.map(|walked| (walked.physical / PAGE, words(walked))), expected);
+            prop_assert_eq!(walked.map(|walked| (walked.physical / unit, words(walked))), expected);
             let translation = table.translate(memory, at + 0x123);
-            prop_assert_eq!(translation.map(|t| t.physical.raw()), expected.map(|(p, _)| p * PAGE + 0x123));
+            prop_assert_eq!(translation.map(|t| t.physical.raw()), expected.map(|(p, _)| p * unit + 0x123));
             prop_assert_eq!(translation.map(|t| t.attributes), expected.map(|(_, attributes)| attributes));
             prop_assert_eq!(translation.map(|t| t.page_size), walked.map(|walked| walked.page));
         }
@@ -245,6 +247,25 @@ impl Model {
     fn canonical(&self, attributes: usize) -> Attributes {
         canonical(self.window.attributes[attributes])
     }
+}
+
+/// Runs `steps` on a new table, and compares at the end. `walk` is an independent walker.
+pub fn run<F: Format>(
+    format: F,
+    window: Window,
+    steps: &[Step],
+    walk: impl Fn(&PageTable<F>, &Pool<F::Word>, u64) -> Option<Walked>,
+) -> Result<(), TestCaseError> {
+    let mut memory = Pool::new(0x1000_0000);
+    let mut table = PageTable::of_format(format, &mut memory).unwrap();
+    let mut model = Model::new(window);
+    for step in steps {
+        model.step(&mut table, &mut memory, step)?;
+        no_table_is_empty(&memory, table.root());
+    }
+    model.check(&table, &memory, |memory, at| walk(&table, memory, at))?;
+    destroy(table, &mut memory);
+    Ok(())
 }
 
 /// What the tables keep of attributes: shareability says nothing of device and strongly-ordered memory.

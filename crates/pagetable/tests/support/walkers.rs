@@ -1,4 +1,4 @@
-//! Walks of both formats, written from the architecture manuals alone: no constant, type or idea of the crate.
+//! Walks of the formats of Arm, written from the architecture manuals alone: no constant, type or idea of the crate.
 
 use vcm::{Access, CachePolicy, MemoryType, Privilege, Security, Shareability};
 
@@ -137,41 +137,87 @@ pub enum LongStage {
     Two,
 }
 
-/// DDI 0487 chapter D8: levels of the 4 KB granule, descriptors, permissions, memory types.
-pub fn long(
-    stage: LongStage,
-    input_bits: u32,
-    root: u64,
-    read: impl Fn(u64) -> u64,
-    va: u64,
-) -> Option<Walked> {
+/// What the registers of the walker say: TG (as log2 of the granule), T0SZ, and for stage 2 SL0.
+#[derive(Clone, Copy, Debug)]
+pub struct LongRegisters {
+    pub stage: LongStage,
+    pub granule: u32,
+    pub t0sz: u32,
+    pub sl0: Option<u32>,
+    pub root: u64,
+}
+
+impl LongRegisters {
+    /// DDI 0487 chapter D8: where stage 1 starts follows from the input size; where stage 2 starts is in SL0.
+    pub fn first_level(&self) -> u32 {
+        match (self.sl0, self.granule) {
+            (None, _) => 4 - (64 - self.t0sz - self.granule).div_ceil(self.granule - 3),
+            (Some(sl0), 12) => 2 - sl0,
+            (Some(sl0), _) => 3 - sl0,
+        }
+    }
+}
+
+/// DDI 0487 chapter D8: levels of the granules, concatenated initial tables, descriptors, contiguous entries,
+/// permissions, memory types.
+pub fn long(registers: LongRegisters, read: impl Fn(u64) -> u64, va: u64) -> Option<Walked> {
+    let LongRegisters { stage, granule, t0sz, sl0, root } = registers;
+    let input_bits = 64 - t0sz;
     assert_eq!(va >> input_bits, 0, "the address is beyond the input range");
+    let width = granule - 3;
+    let addresses = 0x0000_ffff_ffff_ffff & !((1_u64 << granule) - 1);
+    let mut level = registers.first_level();
     let mut table = root;
-    let mut level = if input_bits >= 40 { 0 } else { 1 };
+    // All bits of the address that the initial level is to resolve: of stage 2 up to four more than a table has.
+    let mut index = va >> (granule + (3 - level) * width);
+    assert!(index >> width < if sl0.is_some() { 16 } else { 1 }, "the initial table is too small");
+    let root_bytes = 8 << (input_bits - (granule + (3 - level) * width));
+    assert_eq!(root % root_bytes, 0, "a root is aligned to its size");
     loop {
-        let low = 39 - 9 * level;
-        let descriptor = read(table + 8 * (va >> low & 0x1ff));
+        let low = granule + (3 - level) * width;
+        let descriptor = read(table + 8 * index);
         if descriptor & 1 == 0 {
             return None;
         }
         let is_table = descriptor & 2 != 0;
         if level < 3 && is_table {
-            assert_eq!(
-                descriptor & !0x0000_ffff_ffff_f000,
-                3,
-                "a table descriptor with attributes: {descriptor:#x}"
-            );
-            table = descriptor & 0x0000_ffff_ffff_f000;
+            assert_eq!(descriptor & !addresses, 3, "a table descriptor with attributes: {descriptor:#x}");
+            table = descriptor & addresses;
             level += 1;
+            index = va >> (granule + (3 - level) * width) & ((1 << width) - 1);
             continue;
         }
-        assert!(level > 0, "no block at level 0");
+        assert!(level >= if granule == 12 { 1 } else { 2 }, "no block at level {level}");
         assert!(level < 3 || is_table, "0b01 is reserved at level 3: {descriptor:#x}");
-        let page = 1_u64 << low;
-        let output = descriptor & 0x0000_ffff_ffff_f000;
-        assert_eq!(output & (page - 1), 0, "the address bits within a block are RES0: {descriptor:#x}");
+        let block = 1_u64 << low;
+        let output = descriptor & addresses;
+        assert_eq!(descriptor & 0x0000_ffff_ffff_f000, output, "address bits below the granule are RES0");
+        assert_eq!(output & (block - 1), 0, "the address bits within a block are RES0: {descriptor:#x}");
         assert_eq!(descriptor >> 10 & 1, 1, "the access flag is clear");
-        return Some(long_found(stage, output | va & (page - 1), page, descriptor));
+        let mut page = block;
+        if descriptor >> 52 & 1 == 1 {
+            let entries: u64 = match (granule, level) {
+                (12, 1..=3) => 16,
+                (14, 3) => 128,
+                (14, 2) | (16, 2 | 3) => 32,
+                _ => panic!("no contiguous entries at level {level}"),
+            };
+            page *= entries;
+            assert!(va - va % page + page <= 1 << input_bits, "contiguous entries beyond the input range");
+            let first = index - index % entries;
+            assert_eq!(
+                output - (index - first) * block,
+                output - output % page,
+                "not aligned, or not in order"
+            );
+            if index == first {
+                for offset in 0..entries {
+                    let other = read(table + 8 * (first + offset));
+                    assert_eq!(other, descriptor + offset * block, "contiguous entries disagree");
+                }
+            }
+        }
+        return Some(long_found(stage, output | va & (block - 1), page, descriptor & !(1 << 52)));
     }
 }
 
