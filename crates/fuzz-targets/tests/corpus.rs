@@ -22,6 +22,9 @@ fn device_trees() {
     for name in vcm_platform::topology::shipped_names() {
         vcm_fuzz_targets::device_tree(vcm_platform::topology::shipped(name).unwrap());
     }
+    for name in vcm_platform::topology::qemu_tree_names() {
+        vcm_fuzz_targets::device_tree(vcm_platform::topology::qemu_tree(name).unwrap());
+    }
 }
 
 #[test]

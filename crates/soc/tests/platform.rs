@@ -3,7 +3,7 @@
 mod machine;
 use machine::*;
 use vcm::{CpuAddress, Hardware, HardwareErrorKind, Part, PhysicalAddress, Privilege, RegionKind};
-use vcm_platform::topology::{Topology, shipped, shipped_names};
+use vcm_platform::topology::{IommuKind, Topology, shipped, shipped_names};
 use vcm_platform::{Outcome, Platform, Transfer};
 use vcm_soc::Soc;
 use vcm_soc::hardware::{Options, PowerOn};
@@ -123,8 +123,12 @@ fn a_machine_that_cannot_be_is_refused() {
         "a stream of master `capture@10200000` leads to no SMMU"
     );
     assert_eq!(
-        refused(|topology| topology.iommus[0].global_offset = 1 << 40, options),
+        refused(|topology| topology.iommus[0].msm_mut().unwrap().global_offset = 1 << 40, options),
         "smmu `iommu@10100000`: the global registers do not begin at a page of their own"
+    );
+    assert_eq!(
+        refused(|topology| topology.iommus[0].kind = IommuKind::ArmSmmuV3, options),
+        "IOMMU `iommu@10100000` is no MSM SMMU, and others cannot be simulated"
     );
     assert_eq!(
         refused(|topology| topology.masters[1].attachment = topology.masters[0].attachment.clone(), options),
@@ -132,7 +136,7 @@ fn a_machine_that_cannot_be_is_refused() {
     );
     assert!(refused(|_| {}, Options { mids: 513, ..options }).contains("more than 512"));
     let mut topology = good;
-    topology.iommus[0].tlb_entries = None;
+    topology.iommus[0].msm_mut().unwrap().tlb_entries = None;
     let options = Options { tlb_entries: 0, ..options };
     assert!(Soc::new(&topology, &options).unwrap_err().to_string().contains("TLB entries"));
 }

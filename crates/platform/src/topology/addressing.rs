@@ -104,7 +104,9 @@ pub(super) fn registers(node: Node<'_>) -> Result<Registers, TopologyError> {
 }
 
 /// Takes `size` bytes from `base` on `bus` up to the root; the inner error is why they are not mapped.
-fn translate(bus: Node<'_>, base: u64, size: u64) -> Result<Result<u64, String>, TopologyError> {
+///
+/// `base` plus `size` less one must not wrap, and `size` not be 0.
+pub(super) fn translate(bus: Node<'_>, base: u64, size: u64) -> Result<Result<u64, String>, TopologyError> {
     let (mut bus, mut base) = (bus, base);
     while let Some(parent) = bus.parent() {
         match bus.property("ranges") {

@@ -68,7 +68,7 @@ pub(super) fn interrupts(node: Node<'_>, notes: &mut Notes) -> Result<Vec<Interr
             );
             continue;
         }
-        match decode(node, &cells)? {
+        match decode(node, "interrupts", &cells)? {
             Ok((kind, number, trigger)) => {
                 let name =
                     names.get(position).filter(|name| !name.is_empty()).map(|name| String::from(*name));
@@ -130,7 +130,7 @@ fn specifiers(node: Node<'_>) -> Result<Vec<Specifier<'_>>, TopologyError> {
     Ok(specifiers)
 }
 
-fn interrupt_cells(controller: Node<'_>) -> Result<usize, TopologyError> {
+pub(super) fn interrupt_cells(controller: Node<'_>) -> Result<usize, TopologyError> {
     match controller.cell("#interrupt-cells")? {
         Some(count @ 0..=8) => Ok(count as usize),
         Some(count) => Err(controller.wrong("#interrupt-cells", count.to_string(), "8 at most")),
@@ -161,28 +161,25 @@ fn interrupt_parent(node: Node<'_>) -> Result<Node<'_>, TopologyError> {
     Err(node.wrong("interrupts", "interrupt parents in a circle", "a way to an interrupt controller"))
 }
 
-type Decoded = Result<(InterruptKind, u32, Trigger), String>;
+pub(super) type Decoded = Result<(InterruptKind, u32, Trigger), String>;
 
-/// Reads a GIC's specifier: kind, number within the kind, flags. The inner error is a kind that is not modelled.
-fn decode(node: Node<'_>, specifier: &[u32]) -> Result<Decoded, TopologyError> {
+/// Reads a GIC's specifier in a property of `node`: kind, number within the kind, flags. The inner error is a kind that
+/// is not modelled.
+pub(super) fn decode(node: Node<'_>, property: &str, specifier: &[u32]) -> Result<Decoded, TopologyError> {
     let &[kind, number, flags, ..] = specifier else {
-        return Err(node.wrong("interrupts", format!("{} cells for a GIC", specifier.len()), "3 at least"));
+        return Err(node.wrong(property, format!("{} cells for a GIC", specifier.len()), "3 at least"));
     };
     let (kind, first, count) = match kind {
         0 => (InterruptKind::Shared, FIRST_SHARED, SHARED),
         1 => (InterruptKind::Private, FIRST_PRIVATE, PRIVATE),
         2 | 3 => return Ok(Err("the extended ranges of GICv3 are not modelled".into())),
         _ => {
-            return Err(node.wrong(
-                "interrupts",
-                format!("interrupt type {kind}"),
-                "0 (shared) or 1 (private)",
-            ));
+            return Err(node.wrong(property, format!("interrupt type {kind}"), "0 (shared) or 1 (private)"));
         }
     };
     if number >= count {
         return Err(node.wrong(
-            "interrupts",
+            property,
             format!("interrupt {number} of type {kind:?}"),
             format!("0 to {}", count - 1),
         ));
@@ -196,7 +193,7 @@ fn decode(node: Node<'_>, specifier: &[u32]) -> Result<Decoded, TopologyError> {
         4 => Trigger::LevelHigh,
         8 => Trigger::LevelLow,
         other => {
-            return Err(node.wrong("interrupts", format!("trigger flags {other:#x}"), "0, 1, 2, 3, 4 or 8"));
+            return Err(node.wrong(property, format!("trigger flags {other:#x}"), "0, 1, 2, 3, 4 or 8"));
         }
     };
     Ok(Ok((kind, first + number, trigger)))

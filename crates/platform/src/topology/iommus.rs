@@ -1,84 +1,98 @@
-//! IOMMUs in their two bindings.
+//! IOMMUs, of every kind that is understood.
 //!
-//! - Mainline's, `qcom,apq8064-iommu` (Linux
-//!   Documentation/devicetree/bindings/iommu/qcom,apq8064-iommu.yaml): `reg`, `interrupts` (the non-secure
-//!   one, then the secure one), `qcom,ncb` = number of context banks, `#iommu-cells = <1>`. Masters refer to
-//!   it with `iommus`; the cell is the stream id (MID).
-//! - The original, `qcom,msm-smmu-v0` (Linux 3.4 and 3.10 for MSM, Documentation/devicetree/bindings/iommu/
-//!   msm_iommu_v0.txt): `reg`, `qcom,glb-offset`, `label`, and a child for each context with `reg` (its bank's page),
-//!   `interrupts`, `qcom,iommu-ctx-mids` and `label`. The context is the device that users name.
+//! | `compatible` | binding in Linux's Documentation/devicetree/bindings |
+//! |---|---|
+//! | `qcom,apq8064-iommu`, `qcom,msm-smmu-v0` | see `msm.rs` |
+//! | `arm,smmu-v3` | iommu/arm,smmu-v3.yaml |
+//! | `riscv,iommu`, `riscv,pci-iommu` | iommu/riscv,iommu.yaml |
+//! | `virtio,pci-iommu`, `pci1af4,1057` | virtio/pci-iommu.yaml |
+//! | `virtio,mmio` with `#iommu-cells` | virtio/mmio.yaml |
 //!
-//! Beyond that binding an original node may have `qcom,ncb` too, for banks that no context owns, and then contexts
-//! without `reg`, for contexts that take turns on the banks. Any IOMMU may have `dma-coherent` and `vcm,tlb-entries`.
+//! All have `#iommu-cells = <1>`, the id of a stream. Those on a PCI bus are children of its host, and their `reg` is
+//! their function, not a window.
 
 use super::addressing::{Registers, registers};
 use super::blob::Blob;
+use super::hosts::{Hosts, OnBus};
 use super::interrupts::interrupts;
+use super::messages::MsiControllers;
 use super::notes::{Names, Notes};
 use super::tree::Node;
-use super::{Context, Iommu, IommuKind, TopologyError};
+use super::{Iommu, IommuKind, IommuPlace, PhysicalRange, TopologyError, msm};
 use std::collections::{BTreeMap, BTreeSet};
 
-const MAINLINE: &str = "qcom,apq8064-iommu";
-const ORIGINAL: &str = "qcom,msm-smmu-v0";
-const ORIGINAL_CONTEXT: &str = "qcom,msm-smmu-v0-ctx";
+/// A binding that is understood.
+enum Binding {
+    MsmMainline,
+    MsmOriginal,
+    /// `reg` is the window of registers, and the binding adds nothing to what all have.
+    Device(IommuKind),
+    /// `reg` is a function of a PCI bus.
+    Function(IommuKind),
+}
 
-/// The size of a context bank's registers, and of the global ones (Linux msm_iommu_hw-8xxx.h, `CTX_SHIFT` = 12).
-const BANK: u64 = 0x1000;
-/// Where the global registers are in the window of 1 MiB that the SoCs before the original binding have.
-const DEFAULT_GLOBAL_OFFSET: u64 = 0xf_f000;
-/// The field IDR.NCB has 8 bits and holds the number less one.
-const MAX_BANKS: u32 = 256;
-/// What mainline's binding allows.
-const MAX_MAINLINE_BANKS: u32 = 4;
-/// The table M2VCBR has 0x800 bytes of 4 for each stream; IDR.NM2VCBMT has 9 bits and holds the number less one.
-const MAX_STREAMS: u32 = 512;
-/// A TLB entry's index has 8 bits (TLBRSW.INDEX, V2PSR.INDEX).
-const MAX_TLB_ENTRIES: u32 = 256;
+/// The bindings by what a node is compatible with.
+static BINDINGS: [(&str, Binding); 8] = [
+    ("qcom,apq8064-iommu", Binding::MsmMainline),
+    ("qcom,msm-smmu-v0", Binding::MsmOriginal),
+    ("arm,smmu-v3", Binding::Device(IommuKind::ArmSmmuV3)),
+    ("riscv,pci-iommu", Binding::Function(IommuKind::RiscvPciIommu)),
+    ("riscv,iommu", Binding::Device(IommuKind::RiscvIommu)),
+    ("virtio,pci-iommu", Binding::Function(IommuKind::VirtioPciIommu)),
+    ("pci1af4,1057", Binding::Function(IommuKind::VirtioPciIommu)),
+    ("virtio,mmio", Binding::Device(IommuKind::VirtioMmioIommu)),
+];
 
-/// What `iommus` can refer to.
+/// What `iommus` and `iommu-map` can refer to.
+#[derive(Default)]
 pub(super) struct Iommus {
     pub(super) list: Vec<Iommu>,
     /// The index in `list` by the index of the node; `None` for an IOMMU that is passed over.
     by_node: BTreeMap<usize, Option<usize>>,
     /// The index of the IOMMU and the stream ids on it that have a master.
     taken: BTreeSet<(usize, u32)>,
-    /// The nodes of the contexts, as `list` orders them.
+    /// The nodes of the contexts of MSM SMMUs, as `list` orders them.
     pub(super) context_nodes: Vec<usize>,
+}
+
+/// What the reading of an IOMMU needs to know of the rest of the tree.
+pub(super) struct Surroundings<'a> {
+    pub(super) hosts: &'a Hosts,
+    pub(super) controllers: &'a MsiControllers,
+    /// The names of devices of the graph, which contexts of the original MSM binding are.
+    pub(super) names: &'a mut Names,
+    pub(super) notes: &'a mut Notes,
 }
 
 impl Iommus {
     /// Every IOMMU of the tree.
-    pub(super) fn read(blob: &Blob<'_>, names: &mut Names, notes: &mut Notes) -> Result<Self, TopologyError> {
-        let mut iommus = Self {
-            list: Vec::new(),
-            by_node: BTreeMap::new(),
-            taken: BTreeSet::new(),
-            context_nodes: Vec::new(),
-        };
+    pub(super) fn read(blob: &Blob<'_>, mut around: Surroundings<'_>) -> Result<Self, TopologyError> {
+        let mut iommus = Self::default();
         // IOMMUs are not devices of the graph: their names are apart from the masters' and contexts'.
         let mut own_names = Names::default();
         for node in Node::all(blob) {
             let compatible = node.strings("compatible")?;
-            let known = compatible.contains(&MAINLINE) || compatible.contains(&ORIGINAL);
-            let index = if !known && !node.has("#iommu-cells") {
-                continue;
-            } else if !known {
-                notes.pass_over(
-                    node,
-                    format!("an IOMMU of a kind that is not known: {}", compatible.join(", ")),
-                );
-                None
-            } else if !notes.enabled(node)? {
-                None
-            } else {
-                let iommu = if compatible.contains(&MAINLINE) {
-                    mainline(node, &mut own_names, notes)?
-                } else {
-                    iommus.original(node, &mut own_names, names, notes)?
-                };
-                iommus.list.push(iommu);
-                Some(iommus.list.len() - 1)
+            let refers = node.has("#iommu-cells");
+            let mut known = BINDINGS.iter().filter(|(name, _)| compatible.contains(name));
+            // Virtio's registers lead to devices of every kind, and the tree says of IOMMUs only that they are one.
+            let binding = known.find(|(_, binding)| {
+                refers || !matches!(binding, Binding::Device(IommuKind::VirtioMmioIommu))
+            });
+            let index = match binding {
+                None if !refers => continue,
+                None => {
+                    let kind = compatible.join(", ");
+                    around.notes.pass_over(node, format!("an IOMMU of a kind that is not known: {kind}"));
+                    None
+                }
+                Some(_) if !around.notes.enabled(node)? => None,
+                Some((_, binding)) => {
+                    let iommu = iommus.iommu(node, binding, &mut own_names, &mut around)?;
+                    iommu.map(|iommu| {
+                        iommus.list.push(iommu);
+                        iommus.list.len() - 1
+                    })
+                }
             };
             iommus.by_node.insert(node.index(), index);
         }
@@ -90,16 +104,16 @@ impl Iommus {
         self.by_node.get(&iommu.index()).copied()
     }
 
-    /// Gives stream `id` of an IOMMU to whom `node` describes, which says so in `property`.
+    /// Gives stream `id` of an IOMMU, whose last one is `last`, to whom `node` describes, which says so in `property`.
     pub(super) fn take_stream(
         &mut self,
         node: Node<'_>,
         property: &str,
-        iommu: usize,
+        (iommu, last): (usize, u32),
         id: u32,
     ) -> Result<(), TopologyError> {
-        if id >= MAX_STREAMS {
-            return Err(node.wrong(property, format!("stream id {id}"), format!("0 to {}", MAX_STREAMS - 1)));
+        if id > last {
+            return Err(node.wrong(property, format!("stream id {id}"), format!("0 to {last}")));
         }
         if !self.taken.insert((iommu, id)) {
             return Err(node.wrong(
@@ -111,147 +125,62 @@ impl Iommus {
         Ok(())
     }
 
-    fn original(
+    /// The IOMMU at a node, or `None` with a note when it cannot be reached.
+    fn iommu(
         &mut self,
         node: Node<'_>,
+        binding: &Binding,
         own_names: &mut Names,
-        names: &mut Names,
-        notes: &mut Notes,
-    ) -> Result<Iommu, TopologyError> {
-        let mut iommu = window(node, own_names.label(node)?, notes)?;
-        if let Some(offset) = node.cell("qcom,glb-offset")? {
-            iommu.global_offset = u64::from(offset);
-        }
-        let mut banks = 0;
-        let mut children = 0;
-        let mut numbers = BTreeSet::new();
-        for child in node.children() {
-            let is_context = child.strings("compatible")?.contains(&ORIGINAL_CONTEXT);
-            // Trees for Linux 3.4 have contexts without `compatible`.
-            if !is_context && !child.has("qcom,iommu-ctx-mids") {
-                notes.pass_over(child, "not a context of the IOMMU it is in");
-                continue;
-            }
-            children += 1;
-            let number = bank(child, &iommu)?;
-            if let Some(number) = number {
-                banks = banks.max(number + 1);
-                if !numbers.insert(number) {
-                    return Err(child.wrong(
-                        "reg",
-                        format!("context bank {number} a second time"),
-                        "a bank of its own",
-                    ));
-                }
-            }
-            if !notes.enabled(child)? {
-                continue;
-            }
-            let stream_ids = child.cells("qcom,iommu-ctx-mids")?.ok_or_else(|| {
-                child.impossible(
-                    "no qcom,iommu-ctx-mids",
-                    "the ids of the masters that the context translates",
-                )
-            })?;
-            for &id in &stream_ids {
-                self.take_stream(child, "qcom,iommu-ctx-mids", self.list.len(), id)?;
-            }
-            let (name, interrupts) = (names.label(child)?, interrupts(child, notes)?);
-            iommu.contexts.push(Context { name, path: child.path(), number, stream_ids, interrupts });
-            self.context_nodes.push(child.index());
-        }
-        iommu.context_banks = match node.cell("qcom,ncb")? {
-            Some(count) if count >= banks => count,
-            Some(count) => {
-                let expected = format!("more: a context owns bank {}", banks - 1);
-                return Err(node.wrong("qcom,ncb", count.to_string(), expected));
-            }
-            None => banks.max(children),
+        around: &mut Surroundings<'_>,
+    ) -> Result<Option<Iommu>, TopologyError> {
+        let name = match binding {
+            Binding::MsmOriginal => own_names.label(node)?,
+            _ => own_names.node_name(node),
         };
-        check_banks(node, &iommu, MAX_BANKS)?;
-        Ok(iommu)
+        let (kind, place) = match binding {
+            Binding::Function(kind) => match around.hosts.function(node)? {
+                OnBus::Function(host, function) => (kind.clone(), IommuPlace::Pci { host, function }),
+                OnBus::Nowhere(reason) => {
+                    around.notes.pass_over(node, reason);
+                    return Ok(None);
+                }
+            },
+            Binding::Device(kind) => (kind.clone(), IommuPlace::Registers(window(node)?)),
+            Binding::MsmOriginal => {
+                let window = window(node)?;
+                let smmu = msm::original(self, node, window, around.names, around.notes)?;
+                (IommuKind::MsmV0(smmu), IommuPlace::Registers(window))
+            }
+            Binding::MsmMainline => {
+                let window = window(node)?;
+                (IommuKind::MsmV0(msm::mainline(node, window)?), IommuPlace::Registers(window))
+            }
+        };
+        if let Some(cells) = node.cell("#iommu-cells")?.filter(|&cells| cells != 1)
+            && !matches!(binding, Binding::MsmOriginal)
+        {
+            return Err(node.wrong("#iommu-cells", cells.to_string(), "1: the stream id"));
+        }
+        Ok(Some(Iommu {
+            name,
+            path: node.path(),
+            compatible: node.compatible()?,
+            kind,
+            place,
+            interrupts: interrupts(node, around.notes)?,
+            msi_parent: around.controllers.parent(node, around.notes)?,
+            coherent_walk: node.dma_coherent(),
+        }))
     }
 }
 
-fn mainline(node: Node<'_>, own_names: &mut Names, notes: &mut Notes) -> Result<Iommu, TopologyError> {
-    let mut iommu = window(node, own_names.node_name(node), notes)?;
-    let expected = format!("1 to {MAX_MAINLINE_BANKS}, the number of context banks");
-    iommu.context_banks =
-        node.cell("qcom,ncb")?.ok_or_else(|| node.wrong("qcom,ncb", "nothing", expected))?;
-    if let Some(cells) = node.cell("#iommu-cells")?.filter(|&cells| cells != 1) {
-        return Err(node.wrong("#iommu-cells", cells.to_string(), "1: the stream id"));
-    }
-    check_banks(node, &iommu, MAX_MAINLINE_BANKS)?;
-    Ok(iommu)
-}
-
-/// What both bindings have.
-fn window(node: Node<'_>, name: String, notes: &mut Notes) -> Result<Iommu, TopologyError> {
+/// The window of an IOMMU's registers.
+fn window(node: Node<'_>) -> Result<PhysicalRange, TopologyError> {
     let window = match registers(node)? {
         Registers::Mapped(ranges) => ranges.first().copied(),
         Registers::NotMapped(reason) => {
             return Err(node.wrong("reg", reason, "a window of physical addresses"));
         }
     };
-    let window = window.ok_or_else(|| node.wrong("reg", "nothing", "the window of its registers"))?;
-    let tlb_entries = node.cell("vcm,tlb-entries")?;
-    if let Some(count) = tlb_entries.filter(|count| !(1..=MAX_TLB_ENTRIES).contains(count)) {
-        return Err(node.wrong("vcm,tlb-entries", count.to_string(), format!("1 to {MAX_TLB_ENTRIES}")));
-    }
-    Ok(Iommu {
-        name,
-        path: node.path(),
-        compatible: node.compatible()?,
-        kind: IommuKind::MsmV0,
-        base: window.base,
-        size: window.size,
-        global_offset: DEFAULT_GLOBAL_OFFSET,
-        interrupts: interrupts(node, notes)?,
-        context_banks: 0,
-        contexts: Vec::new(),
-        tlb_entries,
-        coherent_walk: node.has("dma-coherent"),
-    })
-}
-
-/// The bank that a context's `reg` is the page of; `None` without a `reg`.
-fn bank(context: Node<'_>, iommu: &Iommu) -> Result<Option<u32>, TopologyError> {
-    if !context.has("reg") {
-        return Ok(None);
-    }
-    let page = match registers(context)? {
-        Registers::Mapped(ranges) => ranges.first().copied(),
-        Registers::NotMapped(reason) => {
-            return Err(context.wrong("reg", reason, "the page of a context bank"));
-        }
-    };
-    let offset = page.and_then(|page| page.base.raw().checked_sub(iommu.base.raw()));
-    let number = offset.filter(|offset| offset.is_multiple_of(BANK)).map(|offset| offset / BANK);
-    match number.and_then(|number| u32::try_from(number).ok()).filter(|&number| number < MAX_BANKS) {
-        Some(number) => Ok(Some(number)),
-        None => {
-            let found = page.map_or("nothing".into(), |page| format!("{:#x}", page.base));
-            let expected =
-                format!("{:#x} and a multiple of {BANK:#x}, for banks 0 to {}", iommu.base, MAX_BANKS - 1);
-            Err(context.wrong("reg", found, expected))
-        }
-    }
-}
-
-/// Whether the banks, then the global registers, fit into the window.
-fn check_banks(node: Node<'_>, iommu: &Iommu, most: u32) -> Result<(), TopologyError> {
-    if !(1..=most).contains(&iommu.context_banks) {
-        return Err(node.impossible(format!("{} context banks", iommu.context_banks), format!("1 to {most}")));
-    }
-    let banks_end = u64::from(iommu.context_banks) * BANK;
-    if iommu.global_offset < banks_end || iommu.global_offset + BANK > iommu.size {
-        let found = format!(
-            "{} banks of {BANK:#x}, global registers at {:#x}",
-            iommu.context_banks, iommu.global_offset
-        );
-        return Err(
-            node.impossible(found, format!("both inside the window of {:#x} bytes, apart", iommu.size))
-        );
-    }
-    Ok(())
+    window.ok_or_else(|| node.wrong("reg", "nothing", "the window of its registers"))
 }

@@ -1,9 +1,12 @@
 //! A topology for other programs. Addresses are strings in hexadecimal, since JSON's numbers end at 2^53; sizes are
 //! numbers of bytes.
 
+use super::json_pci::{NamedHost, NamedParent};
+use super::pci::Function;
 use super::{
     Attachment, Context, Cpu, Interrupt, InterruptController, InterruptControllerKind, InterruptKind, Iommu,
-    Master, Memory, MemoryKind, PassedOver, PhysicalRange, Reserved, ReservedWindow, Topology, Trigger,
+    IommuKind, IommuPlace, Master, Memory, MemoryKind, PassedOver, PhysicalRange, Reserved, ReservedWindow,
+    Topology, Trigger,
 };
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
@@ -16,42 +19,76 @@ macro_rules! fields {
     }};
 }
 
-fn hexadecimal(address: u64) -> String {
+pub(super) use fields;
+
+pub(super) fn hexadecimal(address: u64) -> String {
     format!("{address:#x}")
 }
 
 impl Serialize for Topology {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let masters: Vec<_> =
-            self.masters.iter().map(|master| NamedMaster { topology: self, master }).collect();
+        let topology = self;
+        let iommus: Vec<_> = self.iommus.iter().map(|iommu| NamedIommu { topology, iommu }).collect();
+        let masters: Vec<_> = self.masters.iter().map(|master| NamedMaster { topology, master }).collect();
+        let hosts: Vec<_> = self.pci_hosts.iter().map(|host| NamedHost { topology, host }).collect();
         fields!(serializer, "Topology",
             "name": self.name,
             "compatible": self.compatible,
-            "iommus": self.iommus,
+            "iommus": iommus,
             "masters": masters,
+            "pci_hosts": hosts,
             "memories": self.memories,
             "cpus": self.cpus,
             "interrupt_controllers": self.interrupt_controllers,
+            "msi_controllers": self.msi_controllers,
             "passed_over": self.passed_over,
         )
     }
 }
 
-impl Serialize for Iommu {
+/// An IOMMU with the topology that its indices are of, so that others can go by name.
+struct NamedIommu<'a> {
+    topology: &'a Topology,
+    iommu: &'a Iommu,
+}
+
+impl Serialize for NamedIommu<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        fields!(serializer, "Iommu",
-            "name": self.name,
-            "path": self.path,
-            "compatible": self.compatible,
-            "base": hexadecimal(self.base.raw()),
-            "size": self.size,
-            "global_offset": self.global_offset,
-            "interrupts": self.interrupts,
-            "context_banks": self.context_banks,
-            "contexts": self.contexts,
-            "tlb_entries": self.tlb_entries,
-            "coherent_walk": self.coherent_walk,
-        )
+        let Self { topology, iommu } = *self;
+        let kind = match &iommu.kind {
+            IommuKind::MsmV0(_) => "msm-v0",
+            IommuKind::ArmSmmuV3 => "arm-smmu-v3",
+            IommuKind::RiscvIommu => "riscv-iommu",
+            IommuKind::RiscvPciIommu => "riscv-pci-iommu",
+            IommuKind::VirtioPciIommu => "virtio-pci-iommu",
+            IommuKind::VirtioMmioIommu => "virtio-mmio-iommu",
+        };
+        let parent = iommu.msi_parent.map(|parent| NamedParent { topology, parent });
+        let mut out = serializer.serialize_struct("Iommu", 14)?;
+        out.serialize_field("name", &iommu.name)?;
+        out.serialize_field("path", &iommu.path)?;
+        out.serialize_field("compatible", &iommu.compatible)?;
+        out.serialize_field("kind", kind)?;
+        match iommu.place {
+            IommuPlace::Registers(range) => {
+                out.serialize_field("base", &hexadecimal(range.base.raw()))?;
+                out.serialize_field("size", &range.size)?;
+            }
+            IommuPlace::Pci { host, function } => {
+                out.serialize_field("pci_host", &topology.pci_hosts.get(host).map(|host| &host.name))?;
+                out.serialize_field("pci_function", &Function(function).to_string())?;
+            }
+        }
+        out.serialize_field("interrupts", &iommu.interrupts)?;
+        out.serialize_field("msi_parent", &parent)?;
+        if let Some(smmu) = iommu.msm() {
+            out.serialize_field("global_offset", &smmu.global_offset)?;
+            out.serialize_field("context_banks", &smmu.context_banks)?;
+            out.serialize_field("contexts", &smmu.contexts)?;
+            out.serialize_field("tlb_entries", &smmu.tlb_entries)?;
+        }
+        out.serialize_field("coherent_walk", &iommu.coherent_walk)?;
+        out.end()
     }
 }
 

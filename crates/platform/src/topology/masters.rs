@@ -2,12 +2,15 @@
 //!
 //! - A context of the original binding is a master by its own name, when it translates any streams.
 //! - A node with `iommus` is a translated master (Linux Documentation/devicetree/bindings/iommu/iommu.txt).
+//! - A node with `iommu-map` is a bus. That of a PCI host is read with the host; others are passed over.
 //! - A node without is a direct one when it has `vcm,direct-master` (an empty property of this project), or is a DMA
 //!   controller (`#dma-cells`, Linux Documentation/devicetree/bindings/dma/dma-controller.yaml): those move data for
-//!   others, and without an IOMMU they do it with physical addresses. A DMA router (`dma-masters`) moves nothing.
+//!   others, and without an IOMMU they do it with physical addresses. A DMA router (`dma-masters`) moves nothing. One
+//!   on a PCI bus behind an IOMMU is passed over: like every function it is found on the bus.
 
 use super::addressing::{Registers, registers};
 use super::blob::Blob;
+use super::hosts::Hosts;
 use super::interrupts::interrupts;
 use super::iommus::Iommus;
 use super::notes::{Names, Notes};
@@ -18,6 +21,7 @@ use super::{Attachment, Master, Stream, TopologyError};
 pub(super) fn masters(
     blob: &Blob<'_>,
     iommus: &mut Iommus,
+    hosts: &Hosts,
     names: &mut Names,
     notes: &mut Notes,
 ) -> Result<(Vec<Master>, Vec<usize>), TopologyError> {
@@ -26,7 +30,8 @@ pub(super) fn masters(
         .list
         .iter()
         .enumerate()
-        .flat_map(|(index, iommu)| iommu.contexts.iter().map(move |c| (index, c)));
+        .filter_map(|(index, iommu)| Some((index, iommu.msm()?)))
+        .flat_map(|(index, smmu)| smmu.contexts.iter().map(move |context| (index, context)));
     for ((iommu, context), &node) in contexts.zip(&iommus.context_nodes) {
         if context.stream_ids.is_empty() {
             continue;
@@ -47,6 +52,9 @@ pub(super) fn masters(
         let direct = node.has("vcm,direct-master");
         let translated = node.has("iommus");
         let dma_controller = node.has("#dma-cells") && !node.has("dma-masters");
+        if hosts.has(node) {
+            continue;
+        }
         if node.has("iommu-map") {
             notes
                 .pass_over(node, "a bus whose streams follow from requester ids (iommu-map) is not modelled");
@@ -56,6 +64,10 @@ pub(super) fn masters(
             return Err(node.wrong("vcm,direct-master", "iommus as well", "one of the two"));
         }
         if !(direct || translated || dma_controller) || !notes.enabled(node)? {
+            continue;
+        }
+        if !(direct || translated) && hosts.translates(node) {
+            notes.pass_over(node, "a function of a PCI bus, whose stream follows from its requester id");
             continue;
         }
         let (name, attachment) = if translated {
@@ -127,7 +139,8 @@ fn streams(node: Node<'_>, iommus: &mut Iommus, notes: &mut Notes) -> Result<Vec
         rest = after;
         match (iommu, specifier) {
             (Some(iommu), &[id]) => {
-                iommus.take_stream(node, "iommus", iommu, id)?;
+                let last = iommus.list.get(iommu).map_or(0, |iommu| iommu.kind.last_stream());
+                iommus.take_stream(node, "iommus", (iommu, last), id)?;
                 streams.push(Stream { iommu, context: None, id });
             }
             (Some(_), _) => {

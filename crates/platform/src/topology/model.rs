@@ -1,5 +1,7 @@
-//! What a machine consists of, as plain data: every address here is physical, every size is in bytes.
+//! What a machine consists of, as plain data: addresses are physical unless their type or their name says otherwise,
+//! every size is in bytes.
 
+use super::{MsiController, MsiParent, PciHost};
 use vcm::{Iova, PhysicalAddress, Span};
 
 /// What a device tree says about a machine, as far as DMA and interrupts go.
@@ -11,14 +13,19 @@ pub struct Topology {
     pub compatible: Vec<String>,
     /// The IOMMUs, in the order of the tree. Names are unique.
     pub iommus: Vec<Iommu>,
-    /// The bus masters, in the order of the tree. Names are unique.
+    /// The bus masters, in the order of the tree. Names are unique. The functions of PCI buses are not among them:
+    /// they are found on the bus.
     pub masters: Vec<Master>,
+    /// The PCI hosts that are understood, in the order of the tree. Names are unique.
+    pub pci_hosts: Vec<PciHost>,
     /// The memories, by rising address. They do not overlap.
     pub memories: Vec<Memory>,
     /// The processors, in the order of the tree.
     pub cpus: Vec<Cpu>,
     /// The interrupt controllers that are understood, in the order of the tree.
     pub interrupt_controllers: Vec<InterruptController>,
+    /// The controllers of message-signalled interrupts that are understood, in the order of the tree.
+    pub msi_controllers: Vec<MsiController>,
     /// What might have belonged here, and why it does not.
     pub passed_over: Vec<PassedOver>,
 }
@@ -39,41 +46,111 @@ impl PhysicalRange {
     }
 }
 
-/// An IOMMU and its register window.
+/// An IOMMU: what kind it is, and where its programming interface is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Iommu {
-    /// The `label` in the original binding (`vcodec_a`), the node's name in mainline's (`iommu@7a00000`).
+    /// The `label` in the original MSM binding (`vcodec_a`), the node's name otherwise (`iommu@7a00000`).
     pub name: String,
     /// The node's path.
     pub path: String,
     /// The node's `compatible` strings, the most specific first.
     pub compatible: Vec<String>,
-    /// Which programming model it has.
+    /// Which programming model it has, with what only that model has.
     pub kind: IommuKind,
-    /// The first byte of its register window.
-    pub base: PhysicalAddress,
-    /// The size of its register window in bytes.
-    pub size: u64,
-    /// Where the page of global registers begins, in bytes from `base`: 0xff000 in a window of 1 MiB.
-    pub global_offset: u64,
-    /// Its own interrupts; those of a context are in [`Context::interrupts`].
+    /// Where its programming interface is.
+    pub place: IommuPlace,
+    /// Its own interrupts; those of a context of an MSM SMMU are in [`Context::interrupts`].
     pub interrupts: Vec<Interrupt>,
+    /// Where the messages that it signals its own interrupts with go, as far as that is understood (`msi-parent`).
+    pub msi_parent: Option<MsiParent>,
+    /// Whether table walks see what is in the CPUs' caches (`dma-coherent` on the IOMMU's node or on one above).
+    pub coherent_walk: bool,
+}
+
+impl Iommu {
+    /// What only an MSM SMMU has; `None` for another kind.
+    pub const fn msm(&self) -> Option<&MsmSmmu> {
+        match &self.kind {
+            IommuKind::MsmV0(smmu) => Some(smmu),
+            _ => None,
+        }
+    }
+
+    /// As [`msm`](Self::msm), to change it.
+    pub const fn msm_mut(&mut self) -> Option<&mut MsmSmmu> {
+        match &mut self.kind {
+            IommuKind::MsmV0(smmu) => Some(smmu),
+            _ => None,
+        }
+    }
+
+    /// Its register window; `None` for a PCI function, whose registers are where its BARs say.
+    pub const fn registers(&self) -> Option<PhysicalRange> {
+        match self.place {
+            IommuPlace::Registers(range) => Some(range),
+            IommuPlace::Pci { .. } => None,
+        }
+    }
+}
+
+/// The programming model of an IOMMU.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum IommuKind {
+    /// Qualcomm's MSM SMMU, "version 0": `qcom,msm-smmu-v0` and `qcom,apq8064-iommu`.
+    MsmV0(MsmSmmu),
+    /// Arm's SMMU, architecture version 3: `arm,smmu-v3`.
+    ArmSmmuV3,
+    /// The RISC-V IOMMU as a device of the SoC: `riscv,iommu`.
+    RiscvIommu,
+    /// The RISC-V IOMMU as a PCI function: `riscv,pci-iommu`.
+    RiscvPciIommu,
+    /// The virtio-iommu as a PCI function: `virtio,pci-iommu`, `pci1af4,1057`.
+    VirtioPciIommu,
+    /// The virtio-iommu behind virtio's own registers: `virtio,mmio` with `#iommu-cells`.
+    VirtioMmioIommu,
+}
+
+impl IommuKind {
+    /// The highest stream id that it can tell from others.
+    ///
+    /// Sources: the MSM SMMU's register IDR.NM2VCBMT has 9 bits and holds the number of streams less one; Arm IHI 0070,
+    /// SMMU_IDR1.SIDSIZE, is 32 at most; a device id has up to 24 bits (RISC-V IOMMU Architecture, "Data Structures");
+    /// an endpoint has 32 (virtio 1.2, 5.13 "IOMMU Device").
+    pub const fn last_stream(&self) -> u32 {
+        match self {
+            Self::MsmV0(_) => super::msm::LAST_STREAM,
+            Self::RiscvIommu | Self::RiscvPciIommu => 0xff_ffff,
+            Self::ArmSmmuV3 | Self::VirtioPciIommu | Self::VirtioMmioIommu => u32::MAX,
+        }
+    }
+}
+
+/// Where the programming interface of an IOMMU is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IommuPlace {
+    /// At physical addresses.
+    Registers(PhysicalRange),
+    /// In a function of a PCI bus, whose BARs say where its registers are.
+    Pci {
+        /// The index of the host in [`Topology::pci_hosts`].
+        host: usize,
+        /// Bus, device and function in the form of a requester id.
+        function: u16,
+    },
+}
+
+/// What only Qualcomm's MSM SMMU has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MsmSmmu {
+    /// Where the page of global registers begins, in bytes from the window's base: 0xff000 in a window of 1 MiB.
+    pub global_offset: u64,
     /// How many hardware slots for translation contexts it has, 1 to 256.
     pub context_banks: u32,
     /// The named contexts of the original binding; none in mainline's, where masters share the banks at run time.
     pub contexts: Vec<Context>,
     /// How many translations its TLB holds, where the tree says so (`vcm,tlb-entries`), 1 to 256.
     pub tlb_entries: Option<u32>,
-    /// Whether table walks see what is in the CPUs' caches (`dma-coherent` on the IOMMU's node).
-    pub coherent_walk: bool,
-}
-
-/// The programming model of an IOMMU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum IommuKind {
-    /// Qualcomm's MSM SMMU, "version 0": `qcom,msm-smmu-v0` and `qcom,apq8064-iommu`.
-    MsmV0,
 }
 
 /// A named translation context of an IOMMU, the device that the original driver handed out.
@@ -137,7 +214,8 @@ pub struct Stream {
     pub iommu: usize,
     /// The name of the context that translates it, where the tree fixes one.
     pub context: Option<String>,
-    /// The stream's id at that IOMMU (Qualcomm: MID), 0 to 511.
+    /// The stream's id at that IOMMU, at most its [`IommuKind::last_stream`] (Qualcomm: MID; RISC-V: device id; virtio:
+    /// endpoint).
     pub id: u32,
 }
 

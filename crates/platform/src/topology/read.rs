@@ -2,13 +2,15 @@
 
 use super::addressing::{Registers, cell_counts, number, registers};
 use super::blob::Blob;
+use super::hosts::Hosts;
 use super::interrupts::gic;
-use super::iommus::Iommus;
+use super::iommus::{Iommus, Surroundings};
 use super::masters::masters;
 use super::memories::Memories;
+use super::messages::MsiControllers;
 use super::notes::{Names, Notes};
 use super::tree::Node;
-use super::{Attachment, Cpu, InterruptController, Iommu, Master, Memory, Topology, TopologyError};
+use super::{Attachment, Cpu, InterruptController, Iommu, Master, Memory, PciHost, Topology, TopologyError};
 use std::collections::BTreeMap;
 use vcm::Span;
 
@@ -30,19 +32,26 @@ impl Topology {
             root.string("model")?.or(compatible.first().map(String::as_str)).unwrap_or("unnamed").into();
         let (mut names, mut notes) = (Names::default(), Notes::default());
 
-        let mut iommus = Iommus::read(&blob, &mut names, &mut notes)?;
-        let (mut masters, master_nodes) = masters(&blob, &mut iommus, &mut names, &mut notes)?;
+        let controllers = MsiControllers::read(&blob, &mut notes)?;
+        let mut hosts = Hosts::read(&blob, &controllers, &mut notes)?;
+        let around =
+            Surroundings { hosts: &hosts, controllers: &controllers, names: &mut names, notes: &mut notes };
+        let mut iommus = Iommus::read(&blob, around)?;
+        hosts.connect(&blob, &iommus, &mut notes)?;
+        let (mut masters, master_nodes) = masters(&blob, &mut iommus, &hosts, &mut names, &mut notes)?;
         let memories = Memories::read(&blob, &mut notes)?;
         reserve_windows(&blob, &memories, &mut masters, &master_nodes, &mut notes);
-        check_apart(&iommus.list, &memories.list)?;
+        check_apart(&iommus.list, &hosts.list, &memories.list)?;
         Ok(Self {
             name,
             compatible,
             iommus: iommus.list,
             masters,
+            pci_hosts: hosts.list,
             memories: memories.list,
             cpus: cpus(root, &mut notes)?,
             interrupt_controllers: interrupt_controllers(&blob, &mut notes)?,
+            msi_controllers: controllers.list,
             passed_over: notes.finish(),
         })
     }
@@ -50,6 +59,11 @@ impl Topology {
     /// The IOMMU with this name.
     pub fn iommu(&self, name: &str) -> Option<&Iommu> {
         self.iommus.iter().find(|iommu| iommu.name == name)
+    }
+
+    /// The PCI host with this name.
+    pub fn pci_host(&self, name: &str) -> Option<&PciHost> {
+        self.pci_hosts.iter().find(|host| host.name == name)
     }
 
     /// The bus master with this name.
@@ -97,7 +111,14 @@ fn interrupt_controllers(
 ) -> Result<Vec<InterruptController>, TopologyError> {
     let mut controllers = Vec::new();
     for node in Node::all(blob) {
-        let Some(kind) = gic(node)? else { continue };
+        let Some(kind) = gic(node)? else {
+            // One that takes messages is noted with those.
+            if !node.has("msi-controller") && is_riscv_controller(node)? {
+                let kind = node.strings("compatible")?.join(", ");
+                notes.pass_over(node, format!("an interrupt controller of a kind that is not known: {kind}"));
+            }
+            continue;
+        };
         if !notes.enabled(node)? {
             continue;
         }
@@ -111,6 +132,14 @@ fn interrupt_controllers(
         controllers.push(InterruptController { name, path: node.path(), compatible, kind, registers });
     }
     Ok(controllers)
+}
+
+/// Whether a node is an interrupt controller of RISC-V machines (Linux Documentation/devicetree/bindings/
+/// interrupt-controller/riscv,cpu-intc.yaml, sifive,plic-1.0.0.yaml, riscv,aplic.yaml).
+fn is_riscv_controller(node: Node<'_>) -> Result<bool, TopologyError> {
+    let known = ["riscv,cpu-intc", "sifive,plic-1.0.0", "riscv,plic0", "thead,c900-plic", "riscv,aplic"];
+    let compatible = node.strings("compatible")?;
+    Ok(node.has("interrupt-controller") && compatible.iter().any(|name| known.contains(name)))
 }
 
 /// Gives the reserved windows to the masters that they are for.
@@ -132,11 +161,13 @@ fn reserve_windows(
     }
 }
 
-/// Whether the windows of IOMMUs and the memories share no byte.
-fn check_apart(iommus: &[Iommu], memories: &[Memory]) -> Result<(), TopologyError> {
-    let windows = iommus.iter().map(|iommu| (Span::new(iommu.base.raw(), iommu.size), &iommu.path));
+/// Whether the windows of IOMMUs and PCI hosts and the memories share no byte.
+fn check_apart(iommus: &[Iommu], hosts: &[PciHost], memories: &[Memory]) -> Result<(), TopologyError> {
+    let iommus = iommus.iter().filter_map(|iommu| Some((iommu.registers()?.span(), &iommu.path)));
+    let hosts = hosts.iter().map(|host| (host.ecam.span(), &host.path));
     let memories = memories.iter().map(|memory| (Span::new(memory.base.raw(), memory.size), &memory.path));
-    let mut spans: Vec<_> = windows.chain(memories).filter_map(|(span, path)| Some((span?, path))).collect();
+    let all = iommus.chain(hosts).chain(memories);
+    let mut spans: Vec<_> = all.filter_map(|(span, path)| Some((span?, path))).collect();
     spans.sort_by_key(|(span, _)| (span.first(), span.last()));
     for pair in spans.windows(2) {
         if let [(first, before), (second, path)] = pair

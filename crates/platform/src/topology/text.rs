@@ -1,6 +1,8 @@
 //! A topology on one page.
 
-use super::{Attachment, Interrupt, MemoryKind, Topology};
+use super::pci::Function;
+use super::text_pci::{Controller, Host, Parent};
+use super::{Attachment, Interrupt, IommuKind, IommuPlace, MemoryKind, Topology};
 use std::fmt;
 
 impl fmt::Display for Topology {
@@ -28,10 +30,31 @@ impl fmt::Display for Topology {
         }
         heading(f, "IOMMUs", self.iommus.len())?;
         for iommu in &self.iommus {
-            let (base, banks) = (Address(iommu.base.raw()), iommu.context_banks);
-            let interrupts = Interrupts(&iommu.interrupts);
-            writeln!(f, "  {:<24} {base} {:>9}  {banks} banks{interrupts}", iommu.name, Size(iommu.size))?;
-            for context in &iommu.contexts {
+            write!(f, "  {:<24} ", iommu.name)?;
+            match iommu.place {
+                IommuPlace::Registers(range) => {
+                    write!(f, "{} {:>9}", Address(range.base.raw()), Size(range.size))?;
+                }
+                IommuPlace::Pci { host, function } => {
+                    let host = self.pci_hosts.get(host).map_or("", |host| host.name.as_str());
+                    write!(f, "{} of {host}", Function(function))?;
+                }
+            }
+            match &iommu.kind {
+                IommuKind::MsmV0(smmu) => write!(f, "  {} banks", smmu.context_banks)?,
+                IommuKind::ArmSmmuV3 => write!(f, "  SMMUv3")?,
+                IommuKind::RiscvIommu | IommuKind::RiscvPciIommu => write!(f, "  RISC-V IOMMU")?,
+                IommuKind::VirtioPciIommu | IommuKind::VirtioMmioIommu => write!(f, "  virtio-iommu")?,
+            }
+            write!(f, "{}", Interrupts(&iommu.interrupts))?;
+            if let Some(parent) = iommu.msi_parent {
+                write!(f, ", messages {}", Parent { topology: self, parent })?;
+            }
+            if iommu.msm().is_none() && iommu.coherent_walk {
+                write!(f, ", coherent walks")?;
+            }
+            writeln!(f)?;
+            for context in iommu.msm().into_iter().flat_map(|smmu| &smmu.contexts) {
                 let bank = context.number.map_or("any bank".into(), |number| format!("bank {number}"));
                 writeln!(f, "    {:<22} {bank:<8} streams {}", context.name, Ids(&context.stream_ids))?;
             }
@@ -50,6 +73,10 @@ impl fmt::Display for Topology {
             }
             writeln!(f, "{}", Interrupts(&master.interrupts))?;
         }
+        if !self.pci_hosts.is_empty() {
+            heading(f, "PCI hosts", self.pci_hosts.len())?;
+            self.pci_hosts.iter().try_for_each(|host| write!(f, "{}", Host { topology: self, host }))?;
+        }
         heading(f, "processors", self.cpus.len())?;
         for cpu in &self.cpus {
             writeln!(f, "  {:<24} {}", cpu.name, cpu.compatible.first().map_or("", String::as_str))?;
@@ -58,6 +85,10 @@ impl fmt::Display for Topology {
         for controller in &self.interrupt_controllers {
             let compatible = controller.compatible.first().map_or("", String::as_str);
             writeln!(f, "  {:<24} {compatible}", controller.name)?;
+        }
+        if !self.msi_controllers.is_empty() {
+            heading(f, "MSI controllers", self.msi_controllers.len())?;
+            self.msi_controllers.iter().try_for_each(|it| writeln!(f, "{}", Controller(it)))?;
         }
         if !self.passed_over.is_empty() {
             heading(f, "passed over", self.passed_over.len())?;
@@ -88,7 +119,7 @@ fn heading(f: &mut fmt::Formatter<'_>, what: &str, count: usize) -> fmt::Result 
 }
 
 /// A physical address in the eight digits that 32-bit machines need, or more.
-struct Address(u64);
+pub(super) struct Address(pub(super) u64);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,7 +128,7 @@ impl fmt::Display for Address {
 }
 
 /// A size in the largest unit that gives a whole number.
-struct Size(u64);
+pub(super) struct Size(pub(super) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -143,6 +143,22 @@ impl<'t> Node<'t> {
         Ok(disabled)
     }
 
+    /// Whether DMA of this node sees what is in the processors' caches. The nearest node that says so counts, from this
+    /// one up (Linux of_dma_is_coherent); nobody saying so is a no.
+    pub(super) fn dma_coherent(self) -> bool {
+        let mut next = Some(self);
+        while let Some(node) = next {
+            if node.has("dma-coherent") {
+                return true;
+            }
+            if node.has("dma-noncoherent") {
+                return false;
+            }
+            next = node.parent();
+        }
+        false
+    }
+
     /// The error that this node's property says something that cannot be.
     pub(super) fn wrong(
         self,

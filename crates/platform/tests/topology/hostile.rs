@@ -4,12 +4,14 @@ use crate::edit::{Dt, assemble};
 use crate::invariants;
 use dtoolkit::fdt::Fdt;
 use proptest::prelude::*;
-use vcm_platform::topology::{Topology, TopologyError, shipped, shipped_names};
+use vcm_platform::topology::{Topology, TopologyError, qemu_tree, qemu_tree_names, shipped, shipped_names};
 
 const REAL: &[u8] = include_bytes!("real-shapes.dtb");
+const BINDINGS: &[u8] = include_bytes!("bindings.dtb");
 
 fn blobs() -> impl Iterator<Item = &'static [u8]> {
-    shipped_names().map(|name| shipped(name).unwrap()).chain([REAL])
+    let qemu = qemu_tree_names().map(|name| qemu_tree(name).unwrap());
+    shipped_names().map(|name| shipped(name).unwrap()).chain([REAL, BINDINGS]).chain(qemu)
 }
 
 /// Reads the bytes; what comes out must be sound, or be an error that says something.
@@ -173,7 +175,7 @@ proptest! {
     /// What another parser takes for a device tree is one for us as well.
     #[test]
     fn flipped_bits_are_found_or_harmless(
-        which in 0usize..4,
+        which in 0usize..9,
         flips in prop::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..8),
     ) {
         let good = blobs().nth(which).unwrap();
@@ -192,7 +194,7 @@ proptest! {
 
     #[test]
     fn replaced_words_are_found_or_harmless(
-        which in 0usize..4,
+        which in 0usize..9,
         words in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![0u32..16, any::<u32>()]), 1..6),
     ) {
         let mut blob = blobs().nth(which).unwrap().to_vec();

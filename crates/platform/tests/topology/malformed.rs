@@ -5,7 +5,7 @@ use vcm_platform::topology::{Topology, TopologyError};
 
 /// The error of `tree`, which must be about the property of the node at `path`.
 #[track_caller]
-fn refused(tree: &Dt, path: &str, property: Option<&str>, words: &str) {
+pub(crate) fn refused(tree: &Dt, path: &str, property: Option<&str>, words: &str) {
     let error = Topology::from_device_tree(&tree.blob()).expect_err("a malformed tree was taken");
     let text = error.to_string();
     assert!(text.contains(words), "{text}");

@@ -32,7 +32,7 @@ fn addresses_go_through_every_bus_on_the_way_up() {
     let machine = machine();
     let iommu = machine.iommu("iommu@500000").unwrap();
     assert_eq!(iommu.path, "/soc/multimedia/iommu@500000");
-    assert_eq!((iommu.base.raw(), iommu.size), (0x10_0750_0000, 0x10_0000));
+    assert_eq!(iommu.registers(), Some(range(0x10_0750_0000, 0x10_0000)));
     assert!(iommu.coherent_walk);
     let display = machine.master("display@5100000").unwrap();
     assert_eq!(display.registers, [range(0x10_0510_0000, 0xf_0000)]);
@@ -53,7 +53,7 @@ fn interrupts_find_their_controller() {
     let bridge = machine.master("bridge@48").unwrap();
     assert_eq!(bridge.interrupts, []);
     // Old trees leave the trigger out.
-    let context = &machine.iommu("graphics").unwrap().contexts[0];
+    let context = &machine.iommu("graphics").unwrap().msm().unwrap().contexts[0];
     let [interrupt] = context.interrupts.as_slice() else { panic!() };
     assert_eq!(
         (interrupt.kind, interrupt.number, interrupt.trigger),
@@ -92,7 +92,9 @@ fn iommus_that_are_off_or_unknown_leave_their_masters_out() {
 fn contexts_of_the_original_binding_are_masters_when_they_translate_something() {
     let machine = machine();
     let graphics = machine.iommu("graphics").unwrap();
-    assert_eq!((graphics.context_banks, graphics.global_offset, graphics.size), (3, 0xf000, 0x1_0000));
+    assert_eq!(graphics.registers().unwrap().size, 0x1_0000);
+    let graphics = graphics.msm().unwrap();
+    assert_eq!((graphics.context_banks, graphics.global_offset), (3, 0xf000));
     let contexts: Vec<_> =
         graphics.contexts.iter().map(|context| (context.name.as_str(), context.number)).collect();
     assert_eq!(contexts, [("graphics_user", Some(0)), ("graphics_spare", Some(2))]);
@@ -105,7 +107,7 @@ fn contexts_of_the_original_binding_are_masters_when_they_translate_something() 
 #[test]
 fn contexts_may_take_turns_on_the_banks() {
     let machine = machine();
-    let turns = machine.iommu("turns").unwrap();
+    let turns = machine.iommu("turns").unwrap().msm().unwrap();
     assert_eq!((turns.context_banks, turns.global_offset), (1, 0xf_f000));
     assert!(turns.contexts.iter().all(|context| context.number.is_none()));
     assert_eq!(machine.master("turn_b").unwrap().streams()[0].context.as_deref(), Some("turn_b"));

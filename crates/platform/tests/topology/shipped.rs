@@ -4,8 +4,8 @@ use crate::edit::Dt;
 use crate::invariants;
 use vcm::PhysicalAddress;
 use vcm_platform::topology::{
-    Attachment, InterruptControllerKind, InterruptKind, Iommu, IommuKind, MemoryKind, PhysicalRange,
-    Topology, Trigger, shipped, shipped_names,
+    Attachment, InterruptControllerKind, InterruptKind, Iommu, MemoryKind, PhysicalRange, Topology, Trigger,
+    shipped, shipped_names,
 };
 
 fn machine(name: &str) -> Topology {
@@ -34,8 +34,10 @@ fn every_shipped_tree_loads_whole() {
 #[test]
 fn the_original_soc_has_twelve_iommus_and_its_named_contexts() {
     let machine = machine("msm8x60");
-    let summary =
-        |iommu: &Iommu| (iommu.name.clone(), iommu.base.raw(), iommu.context_banks, iommu.contexts.len());
+    let summary = |iommu: &Iommu| {
+        let (base, smmu) = (iommu.registers().unwrap().base, iommu.msm().unwrap());
+        (iommu.name.clone(), base.raw(), smmu.context_banks, smmu.contexts.len())
+    };
     let expected = [
         ("jpegd", 0x0730_0000, 2, 2),
         ("vpe", 0x0740_0000, 2, 2),
@@ -53,11 +55,13 @@ fn the_original_soc_has_twelve_iommus_and_its_named_contexts() {
     let expected = expected.map(|(name, base, banks, contexts)| (name.to_string(), base, banks, contexts));
     assert_eq!(machine.iommus.iter().map(summary).collect::<Vec<_>>(), expected);
     for iommu in &machine.iommus {
-        assert_eq!((iommu.kind, iommu.size, iommu.global_offset), (IommuKind::MsmV0, 0x10_0000, 0xf_f000));
+        let (size, smmu) = (iommu.registers().unwrap().size, iommu.msm().unwrap());
+        assert_eq!((size, smmu.global_offset), (0x10_0000, 0xf_f000));
     }
 
     let codec = machine.iommu("vcodec_a").unwrap();
-    let names = codec.contexts.iter().map(|context| (context.name.as_str(), context.number));
+    let contexts = &codec.msm().unwrap().contexts;
+    let names = contexts.iter().map(|context| (context.name.as_str(), context.number));
     assert_eq!(names.collect::<Vec<_>>(), [("vcodec_a_stream", Some(0)), ("vcodec_a_mm1", Some(1))]);
     let master = machine.master("vcodec_a_mm1").unwrap();
     assert_eq!(stream_ids(&machine, "vcodec_a_mm1"), [0, 1, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
@@ -71,8 +75,8 @@ fn the_original_soc_has_twelve_iommus_and_its_named_contexts() {
         codec.interrupts.iter().map(|it| (it.name.as_deref(), it.number, it.trigger)).collect();
     let high = Trigger::LevelHigh;
     assert_eq!(interrupts, [(Some("nonsecure"), 58 + 32, high), (Some("secure"), 57 + 32, high)]);
-    assert_eq!(codec.contexts[1].interrupts[0].number, 58 + 32);
-    assert_eq!(codec.contexts[1].interrupts[0].kind, InterruptKind::Shared);
+    assert_eq!(contexts[1].interrupts[0].number, 58 + 32);
+    assert_eq!(contexts[1].interrupts[0].kind, InterruptKind::Shared);
 }
 
 #[test]
@@ -106,11 +110,12 @@ fn the_original_soc_has_two_memories_and_direct_masters() {
 #[test]
 fn in_mainlines_binding_masters_name_their_streams() {
     let machine = machine("apq8064-like");
+    let msm = |iommu: &Iommu| iommu.msm().unwrap().clone();
     let banks: Vec<_> =
-        machine.iommus.iter().map(|iommu| (iommu.name.as_str(), iommu.context_banks)).collect();
+        machine.iommus.iter().map(|iommu| (iommu.name.as_str(), msm(iommu).context_banks)).collect();
     let expected = [("iommu@7500000", 2), ("iommu@7a00000", 2), ("iommu@7b00000", 2), ("iommu@7c00000", 3)];
     assert_eq!(banks, expected);
-    assert!(machine.iommus.iter().all(|iommu| iommu.contexts.is_empty()));
+    assert!(machine.iommus.iter().all(|iommu| msm(iommu).contexts.is_empty()));
     assert_eq!(stream_ids(&machine, "display-controller@5100000"), [0, 2]);
     assert_eq!(stream_ids(&machine, "gpu@4300000"), (0..32).collect::<Vec<_>>());
     let codec = machine.master("video-codec@4400000").unwrap();
@@ -140,7 +145,8 @@ fn reserved_windows_reach_the_device_they_are_for() {
 fn the_small_machine_has_more_masters_than_banks() {
     let machine = machine("two-banks");
     let [iommu] = machine.iommus.as_slice() else { panic!() };
-    assert_eq!((iommu.context_banks, iommu.tlb_entries, iommu.coherent_walk), (2, Some(8), true));
+    let smmu = iommu.msm().unwrap();
+    assert_eq!((smmu.context_banks, smmu.tlb_entries, iommu.coherent_walk), (2, Some(8), true));
     let translated = machine.masters.iter().filter(|master| !master.streams().is_empty());
     assert_eq!(translated.count(), 4);
     assert_eq!(machine.master("dma").unwrap().attachment, Attachment::Direct);

@@ -16,6 +16,11 @@ pub enum BoardError {
         /// Its name.
         name: String,
     },
+    /// An IOMMU of another kind than the MSM SMMU, which is the only one that can be simulated.
+    Iommu {
+        /// Its name.
+        name: String,
+    },
     /// A stream leads to no SMMU, or has an id above 511.
     Stream {
         /// The master.
@@ -30,6 +35,9 @@ impl fmt::Display for BoardError {
             Self::Smmu(bad) => bad.fmt(f),
             Self::NoMemory { name } => {
                 write!(f, "memory `{name}` is empty or passes the end of the addresses")
+            }
+            Self::Iommu { name } => {
+                write!(f, "IOMMU `{name}` is no MSM SMMU, and others cannot be simulated")
             }
             Self::Stream { master } => write!(f, "a stream of master `{master}` leads to no SMMU"),
         }

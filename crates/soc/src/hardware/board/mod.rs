@@ -120,14 +120,15 @@ impl Board {
         let ids = topology.masters.iter().flat_map(|master| master.streams());
         let highest = ids.map(|stream| stream.id).max().unwrap_or(0);
         for iommu in &topology.iommus {
+            let smmu = iommu.msm().ok_or_else(|| BoardError::Iommu { name: iommu.name.clone() })?;
             let lines: Vec<_> = iommu.interrupts.iter().map(|interrupt| interrupt.number).collect();
             let config = Config {
                 name: iommu.name.clone(),
                 // One that has no 32 bits is refused as not being a page's.
-                global_offset: u32::try_from(iommu.global_offset).unwrap_or(u32::MAX),
-                banks: iommu.context_banks,
+                global_offset: u32::try_from(smmu.global_offset).unwrap_or(u32::MAX),
+                banks: smmu.context_banks,
                 mids: options.mids.max(highest.saturating_add(1)),
-                tlb_entries: iommu.tlb_entries.map_or(options.tlb_entries, |entries| entries as usize),
+                tlb_entries: smmu.tlb_entries.map_or(options.tlb_entries, |entries| entries as usize),
                 interrupt_lines: lines.len().min(255) as u8,
             };
             let id = board.add_smmu(config, lines)?;
