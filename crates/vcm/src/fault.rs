@@ -41,6 +41,10 @@ pub enum FaultReason {
     TlbConflict,
     /// The translated address is one where no memory answers.
     Bus,
+    /// An address is wider than the tables, or what they lead to, can be.
+    AddressSize,
+    /// What the IOMMU was told of the device, or of its tables, makes no sense to it.
+    Configuration,
 }
 
 impl fmt::Display for FaultReason {
@@ -53,6 +57,8 @@ impl fmt::Display for FaultReason {
             Self::TableWalk => "table-walk",
             Self::TlbConflict => "tlb-conflict",
             Self::Bus => "bus",
+            Self::AddressSize => "address-size",
+            Self::Configuration => "configuration",
         })
     }
 }

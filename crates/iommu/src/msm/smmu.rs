@@ -1,6 +1,7 @@
 //! The driver's state, its creation and reset, and its contexts' lives.
 
 use super::context::{Bank, Context};
+use super::iommu::Streams;
 use super::seats::Reseat;
 use super::{
     Config, ContextId, FaultRecord, MasterId, ProbeError, SmmuError, Statistics, TableRoots, Unresponsive,
@@ -24,6 +25,8 @@ pub struct Smmu<R> {
     /// Counts the uses of contexts, to tell which is the oldest.
     pub(super) clock: u64,
     pub(super) statistics: Statistics,
+    /// What [`Iommu`](crate::Iommu) needs beside contexts.
+    pub(super) streams: Streams,
 }
 
 impl<R: Registers> Smmu<R> {
@@ -63,6 +66,7 @@ impl<R: Registers> Smmu<R> {
             faults,
             clock: 0,
             statistics: Statistics::default(),
+            streams: Streams::default(),
         };
         smmu.initialise()?;
         Ok(smmu)

@@ -50,7 +50,7 @@ impl<R: Registers> Smmu<R> {
             Bank::Quarantined(_) => return self.vacate(bank, Reseat::Held),
         };
         match *invalidation {
-            Invalidation::Addresses { spans, granule } if pages(spans, granule) <= PAGEWISE_LIMIT => {
+            Invalidation::Addresses { spans, granule, .. } if pages(spans, granule) <= PAGEWISE_LIMIT => {
                 let step = page(granule);
                 for span in spans.iter().filter_map(|span| span.intersection(ADDRESSES)) {
                     let mut address = span.first() & !(step - 1);

@@ -2,6 +2,7 @@
 
 use crate::fake::{Fake, roots, smmu, table};
 use vcm::{Answer, Span};
+use vcm_iommu::Reach;
 use vcm_iommu::msm::spec::{self, context_register};
 use vcm_iommu::msm::{
     Config, ContextId, Invalidation, MasterId, ProbeError, Smmu, SmmuError, TableRoots, TranslateAs,
@@ -32,7 +33,9 @@ fn live(fake: &Fake, smmu: &mut Smmu<Fake>, contexts: &[ContextId]) -> Result<()
     note(typed(smmu.activate(a, half(0, 1))));
     note(typed(smmu.hold(a)));
     let spans = [Span::new(0x1000, 0x3000).unwrap()];
-    note(smmu.invalidate(a, &Invalidation::Addresses { spans: &spans, granule: 0x1000 }));
+    note(
+        smmu.invalidate(a, &Invalidation::Addresses { spans: &spans, granule: 0x1000, reach: Reach::Pages }),
+    );
     note(smmu.invalidate(a, &Invalidation::Everything));
     note(typed(smmu.set_roots(a, half(0, 2))));
     if let Err(TranslateFault::Smmu(error)) = smmu.translate(a, 0x1000, TranslateAs::UserRead) {

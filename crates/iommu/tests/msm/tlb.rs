@@ -2,6 +2,7 @@
 
 use crate::fake::{roots, smmu, table};
 use vcm::{FaultReason, PhysicalAddress, SIZE_1M, SIZE_4K, Span};
+use vcm_iommu::Reach;
 use vcm_iommu::msm::spec::{self, context_register};
 use vcm_iommu::msm::{Invalidation, PAGEWISE_LIMIT, SmmuError, TableRoots, TranslateAs, TranslateFault};
 
@@ -20,21 +21,37 @@ fn few_pages_go_one_by_one_and_many_all_at_once() {
 
     // Two spans, one of which begins and ends inside pages.
     let spans = [span(0x1000, 0x2000), span(0xffff_e800, 0x1000)];
-    smmu.invalidate(contexts[1], &Invalidation::Addresses { spans: &spans, granule: SIZE_4K }).unwrap();
+    smmu.invalidate(
+        contexts[1],
+        &Invalidation::Addresses { spans: &spans, granule: SIZE_4K, reach: Reach::Pages },
+    )
+    .unwrap();
     let expected = [0x1001, 0x2001, 0xffff_e001, 0xffff_f001].map(|value| (tlbiva, value));
     assert_eq!(fake.device().writes(), expected);
 
     // Large pages need one each.
     let spans = [span(0x10_0000, 3 * SIZE_1M)];
-    smmu.invalidate(contexts[1], &Invalidation::Addresses { spans: &spans, granule: SIZE_1M }).unwrap();
+    smmu.invalidate(
+        contexts[1],
+        &Invalidation::Addresses { spans: &spans, granule: SIZE_1M, reach: Reach::Pages },
+    )
+    .unwrap();
     assert_eq!(fake.device().writes().len(), 3);
 
     // At the limit, and one beyond.
     let spans = [span(0, PAGEWISE_LIMIT * SIZE_4K)];
-    smmu.invalidate(contexts[1], &Invalidation::Addresses { spans: &spans, granule: SIZE_4K }).unwrap();
+    smmu.invalidate(
+        contexts[1],
+        &Invalidation::Addresses { spans: &spans, granule: SIZE_4K, reach: Reach::Pages },
+    )
+    .unwrap();
     assert_eq!(fake.device().writes().len() as u64, PAGEWISE_LIMIT);
     let spans = [span(0, PAGEWISE_LIMIT * SIZE_4K), span(1 << 31, 1)];
-    smmu.invalidate(contexts[1], &Invalidation::Addresses { spans: &spans, granule: SIZE_4K }).unwrap();
+    smmu.invalidate(
+        contexts[1],
+        &Invalidation::Addresses { spans: &spans, granule: SIZE_4K, reach: Reach::Pages },
+    )
+    .unwrap();
     assert_eq!(fake.device().writes(), [(tlbiasid, 1)]);
 
     smmu.invalidate(contexts[1], &Invalidation::Everything).unwrap();
@@ -47,14 +64,24 @@ fn strange_spans_and_granules_do_no_harm() {
     smmu.activate(contexts[0], roots(0)).unwrap();
     fake.device().log.clear();
     for granule in [0, 1, 3, SIZE_4K, u64::MAX] {
-        smmu.invalidate(contexts[0], &Invalidation::Addresses { spans: &[], granule }).unwrap();
+        smmu.invalidate(contexts[0], &Invalidation::Addresses { spans: &[], granule, reach: Reach::Pages })
+            .unwrap();
         let beyond = [span(1 << 32, 1 << 40)];
-        smmu.invalidate(contexts[0], &Invalidation::Addresses { spans: &beyond, granule }).unwrap();
+        smmu.invalidate(
+            contexts[0],
+            &Invalidation::Addresses { spans: &beyond, granule, reach: Reach::Pages },
+        )
+        .unwrap();
         assert_eq!(fake.device().writes(), []);
-        smmu.invalidate(contexts[0], &Invalidation::Addresses { spans: &[Span::ALL], granule }).unwrap();
+        smmu.invalidate(
+            contexts[0],
+            &Invalidation::Addresses { spans: &[Span::ALL], granule, reach: Reach::Pages },
+        )
+        .unwrap();
         assert_eq!(fake.device().writes().len(), 1);
         let one = [span(0xffff_ffff, 1)];
-        smmu.invalidate(contexts[0], &Invalidation::Addresses { spans: &one, granule }).unwrap();
+        smmu.invalidate(contexts[0], &Invalidation::Addresses { spans: &one, granule, reach: Reach::Pages })
+            .unwrap();
         assert_eq!(fake.device().writes(), [(context_register(0, spec::TLBIVA), 0xffff_f000)]);
     }
 }
