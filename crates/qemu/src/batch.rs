@@ -64,6 +64,16 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Queues a read of `width`, at most 32 bits, from an x86 machine's port: see [`Qtest::read_port`].
+    pub(crate) fn read_port(&mut self, width: Width, port: u16) {
+        self.push(format_args!("in{} {port:#x}", width.letter()), Expected::Value(width));
+    }
+
+    /// Queues a write of `width`, at most 32 bits, to an x86 machine's port: see [`Qtest::write_port`].
+    pub(crate) fn write_port(&mut self, width: Width, port: u16, value: u32) {
+        self.push(format_args!("out{} {port:#x} {value:#x}", width.letter()), Expected::Done);
+    }
+
     /// Queues a change of an input: see [`Qtest::set_irq_in`].
     ///
     /// # Errors

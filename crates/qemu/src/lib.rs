@@ -24,14 +24,36 @@
 //! # Ok::<(), vcm_qemu::Error>(())
 //! ```
 //!
+//! With an IOMMU and devices behind it, each of which does DMA as it is told:
+//!
+//! ```no_run
+//! use vcm::Iova;
+//! use vcm_iommu::Registers;
+//! use vcm_qemu::{Device, IommuMachine, IommuModel};
+//!
+//! let mut machine = IommuMachine::start(IommuModel::Smmuv3, &[Device::Edu { slot: 2 }])?;
+//! let ram = machine.ram().clone(); // Page tables, queues and buffers, by an allocator.
+//! let buffer = ram.allocate(0x2000, 0x1000)?;
+//! ram.write_bytes(buffer, b"some bytes")?;
+//!
+//! // The registers that a driver is given. Until it enables the SMMU, addresses pass as they are.
+//! let mut registers = machine.iommu_registers()?;
+//! assert_eq!(registers.read(0x20), 0); // SMMU_CR0
+//! let edu = machine.edu(2)?;
+//! edu.copy(Iova::new(buffer.raw()), Iova::new(buffer.raw() + 0x1000), 10)?;
+//!
+//! machine.reset()?; // As new, in some milliseconds.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! [`Machine`] starts any QEMU and has its parts: [`Qtest`], [`Qmp`] and [`Memory`]. [`ArmVirt`] is the Arm machine
-//! with a GICv2. Every wait has a time-out, and every error says what was asked and what QEMU printed. QEMU is killed
+//! with a GICv2, [`IommuMachine`] one with an IOMMU, whose [`Bus`] several can use at a time. Every wait has a time-out, and every error says what was asked and what QEMU printed. QEMU is killed
 //! when its [`Machine`] is dropped, and by a watchdog when this process is killed.
 //!
 //! # Versions
 //!
 //! QEMU 7.2 and newer. Before 8.2 QEMU cannot report the GIC's own outputs; [`ArmVirt`] then watches the CPU's inputs
-//! and reads two GICH registers for the maintenance interrupt.
+//! and reads two GICH registers for the maintenance interrupt. The machines with an IOMMU need 10.0.
 //!
 //! # Where QEMU's GICv2 deviates
 //!
@@ -51,24 +73,48 @@
 
 mod arm_virt;
 mod batch;
+mod bus;
+mod devices;
+mod emulated;
 mod error;
+mod failure;
+mod gic_v2m;
 mod interrupt_lines;
+mod iommu_machine;
 mod line_socket;
 mod machine;
 mod memory;
+mod pci;
+mod ports;
 mod process;
 mod qmp;
 mod qtest;
+mod ram;
 mod version;
 
 pub use arm_virt::{
     ArmVirt, Frame, GicBatch, GicStep, MAINTENANCE_INTERRUPT, Outputs, RAM, SHARED_INTERRUPTS, Watch,
 };
 pub use batch::{Batch, Step};
+pub use bus::{Bus, WideAccess, Window};
+pub use devices::{
+    Direction, DmaPage, Edu, EduCompletion, EduDma, Lsi, LsiMove, Nvme, NvmeConfig, NvmeError,
+    NvmeInformation, NvmeInterrupts, NvmeRejected,
+};
+pub use emulated::{Emulated, EmulatedError, Invalidations};
 pub use error::Error;
+pub use gic_v2m::GicV2m;
 pub use interrupt_lines::{InterruptEvent, InterruptLines, Level, REPORTED_LINES};
+pub use iommu_machine::{
+    Device, IommuMachine, IommuMachineBuilder, IommuModel, IommuPlace, Layout, device_tree,
+};
 pub use machine::{Machine, MachineBuilder};
 pub use memory::Memory;
+pub use pci::{
+    Bar, Capability, ConfigurationSpace, Decoding, Ecam, MSI, MSIX, Message, PassedOver, Pci, PciAddress,
+    PciFunction, PciWindow, Skipped, VENDOR, VirtioStructure, VirtioStructureKind,
+};
 pub use qmp::{Property, Qmp};
 pub use qtest::{Qtest, Width};
+pub use ram::Ram;
 pub use version::Version;

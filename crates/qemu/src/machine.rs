@@ -6,6 +6,8 @@ use crate::process::Process;
 use crate::qmp::Qmp;
 use crate::qtest::Qtest;
 use crate::version::{Version, check};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +24,18 @@ pub struct MachineBuilder {
     needed: Version,
     arguments: Vec<String>,
     memory: Option<(PhysicalAddress, u64)>,
+    files: Vec<FileArgument>,
     timeout: Duration,
+}
+
+/// A file that is made for QEMU.
+#[derive(Clone, Debug)]
+struct FileArgument {
+    name: String,
+    option: String,
+    prefix: String,
+    start: Vec<u8>,
+    len: u64,
 }
 
 impl MachineBuilder {
@@ -36,6 +49,16 @@ impl MachineBuilder {
     /// has its RAM; QEMU decides that, not this. Without this call, RAM is as the arguments say.
     pub fn memory(mut self, start: PhysicalAddress, len: u64) -> Self {
         self.memory = Some((start, len));
+        self
+    }
+
+    /// Makes a file of `len` bytes, which begins with `start` and goes on with zeros, and gives it to QEMU: the argument
+    /// `option`, then one of `prefix` with the file's path behind it. What QEMU does with it can be read in
+    /// [`Machine::file`], under `name`, which is a file name without directories. A `prefix` that is not empty must end
+    /// where QEMU takes the value of a sub-option, such as `file=`.
+    pub fn file(mut self, name: &str, option: &str, prefix: &str, start: &[u8], len: u64) -> Self {
+        let (name, option, prefix) = (name.into(), option.into(), prefix.into());
+        self.files.push(FileArgument { name, option, prefix, start: start.into(), len });
         self
     }
 
@@ -80,7 +103,7 @@ impl MachineBuilder {
         let mut memory = None;
         if let Some((start, len)) = self.memory {
             let path = inside("memory");
-            let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path);
+            let file = File::options().read(true).write(true).create_new(true).open(&path);
             let file = file.and_then(|file| file.set_len(len).map(|()| file));
             let file =
                 file.map_err(Error::io(format!("making {len} bytes of memory in {}", path.display())))?;
@@ -92,6 +115,21 @@ impl MachineBuilder {
             memory = Some(Memory::new(file, start, len));
         }
         command.extend(self.arguments);
+        let mut files = Vec::new();
+        for argument in self.files {
+            let path = inside(&argument.name);
+            let file = File::options().read(true).write(true).create_new(true).open(&path);
+            let file = file.and_then(|file| {
+                file.set_len(argument.len)?;
+                file.write_all_at(&argument.start, 0)?;
+                Ok(file)
+            });
+            let file = file.map_err(Error::io(format!("making {}", path.display())))?;
+            // Only the value of a sub-option would end at a comma.
+            let path = if argument.prefix.is_empty() { text(&path)?.to_string() } else { value(&path)? };
+            command.extend([argument.option, format!("{}{path}", argument.prefix)]);
+            files.push((argument.name, file));
+        }
 
         let (mut process, console) = Process::start(&command, directory.path())?;
         let console = Arc::new(console);
@@ -120,15 +158,19 @@ impl MachineBuilder {
         // The monitor has answered, so QEMU has opened everything in the directory. Nothing needs the names any more,
         // and what has none cannot be left behind.
         drop(directory);
-        Ok(Machine { qtest, qmp, memory, version, command, process })
+        Ok(Machine { qtest, qmp, memory, files, version, command, process })
     }
 }
 
 /// A path as the value of an option, where a comma would end it.
 fn value(path: &Path) -> Result<String, Error> {
+    Ok(text(path)?.replace(',', ",,"))
+}
+
+/// A path as an argument.
+fn text(path: &Path) -> Result<&str, Error> {
     let text = path.to_str().filter(|text| !text.contains(char::is_control));
-    let text = text.ok_or_else(|| Error::argument(format!("{path:?} cannot be given to QEMU")))?;
-    Ok(text.replace(',', ",,"))
+    text.ok_or_else(|| Error::argument(format!("{path:?} cannot be given to QEMU")))
 }
 
 /// A running QEMU. It is killed when this is dropped, or when this process dies in whichever way.
@@ -139,6 +181,7 @@ pub struct Machine {
     /// The monitor.
     pub qmp: Qmp,
     memory: Option<Memory>,
+    files: Vec<(String, File)>,
     version: Version,
     command: String,
     process: Process,
@@ -152,6 +195,7 @@ impl Machine {
             needed: OLDEST,
             arguments: Vec::new(),
             memory: None,
+            files: Vec::new(),
             timeout: Duration::from_secs(10),
         }
     }
@@ -159,6 +203,11 @@ impl Machine {
     /// Its RAM, if it was asked for.
     pub fn memory(&self) -> Option<&Memory> {
         self.memory.as_ref()
+    }
+
+    /// The file that [`MachineBuilder::file`] made. It has no name any more, and is gone with the machine.
+    pub fn file(&self, name: &str) -> Option<&File> {
+        self.files.iter().find(|(known, _)| known == name).map(|(_, file)| file)
     }
 
     /// QEMU's version.

@@ -3,20 +3,21 @@
 use crate::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use vcm::PhysicalAddress;
 
 /// The machine's RAM. Reads and writes are system calls on the file that QEMU has mapped, much quicker than the
-/// qtest socket; QEMU's devices see them at once.
-#[derive(Debug)]
+/// qtest socket; QEMU's devices see them at once. Cheap to clone; a clone is the same memory, and outlives QEMU.
+#[derive(Clone, Debug)]
 pub struct Memory {
-    file: File,
+    file: Arc<File>,
     start: PhysicalAddress,
     len: u64,
 }
 
 impl Memory {
     pub(crate) fn new(file: File, start: PhysicalAddress, len: u64) -> Self {
-        Self { file, start, len }
+        Self { file: Arc::new(file), start, len }
     }
 
     /// Where it starts.

@@ -1,0 +1,149 @@
+//! The IOMMU of a machine, and the driver for it.
+
+use super::EmulatedError;
+use crate::bus::{WideAccess, Window};
+use crate::iommu_machine::{IommuMachine, IommuModel};
+use crate::pci::{Decoding, VirtioStructureKind};
+use crate::ram::Ram;
+use vcm::{SIZE_64K, Span};
+use vcm_iommu::{Iommu, StreamId, riscv, smmuv3, virtio, vtd};
+use vcm_platform::topology::{IommuPlace, PciHost, Topology};
+
+/// Where a PC's interrupt messages are written to: a device's write there never is one to memory (Intel VT-d
+/// specification, 3.14 "Handling Requests to Interrupt Address Range"; AMD I/O Virtualization Technology, 2.1.3).
+const PC_MESSAGES: (u64, u64) = (0xfee0_0000, 0x10_0000);
+
+/// An IOMMU with its driver.
+pub(super) struct Driven {
+    pub(super) iommu: Box<dyn Iommu>,
+    /// Addresses that no device is to be given.
+    pub(super) reserved: Vec<Span>,
+    /// Page sizes that QEMU does not understand, though hardware would: a bit for each.
+    pub(super) not: u64,
+    /// The stream of a PCI function, by its requester id.
+    pub(super) streams: Streams,
+}
+
+/// What streams the functions of the PCI bus have.
+pub(super) enum Streams {
+    /// Those that the device tree gives them.
+    Mapped(PciHost),
+    /// Their requester ids: what a PC's IOMMUs see.
+    RequesterIds,
+}
+
+impl Streams {
+    pub(super) fn of(&self, requester_id: u16) -> Option<StreamId> {
+        match self {
+            Self::Mapped(host) => host.stream_of(requester_id).map(|(_, stream)| StreamId(stream)),
+            Self::RequesterIds => Some(StreamId(requester_id.into())),
+        }
+    }
+}
+
+/// Finds the IOMMU of `machine` and takes it over: in the device tree where there is one, else where the machine is
+/// known to have it. Its queues and tables go to `ram`. `master` is the requester id of a device behind it.
+pub(super) fn drive(machine: &IommuMachine, ram: &Ram, master: u16) -> Result<Driven, EmulatedError> {
+    let (registers, streams) = match machine.device_tree()? {
+        Some(tree) => found(machine, &tree)?,
+        None => (machine.iommu_registers().ok(), Streams::RequesterIds),
+    };
+    let missing = || EmulatedError::Driver("the machine has no registers of an IOMMU".to_owned());
+    let registers = || registers.clone().ok_or_else(missing);
+    let refused = |error: vcm_iommu::ProbeError| EmulatedError::Driver(error.to_string());
+    let pc = || Span::new(PC_MESSAGES.0, PC_MESSAGES.1).into_iter().collect();
+    let (iommu, reserved): (Box<dyn Iommu>, Vec<Span>) = match machine.model() {
+        IommuModel::Smmuv3 => {
+            let config = smmuv3::Config::new("smmuv3");
+            (Box::new(smmuv3::Smmu::probe(registers()?, ram.clone(), config).map_err(refused)?), Vec::new())
+        }
+        IommuModel::VtdLegacy => (vtd(registers()?, ram, vtd::Mode::Legacy)?, pc()),
+        IommuModel::VtdScalable | IommuModel::VtdScalableFirstStage => {
+            (vtd(registers()?, ram, vtd::Mode::Scalable)?, pc())
+        }
+        IommuModel::Riscv | IommuModel::RiscvPci => {
+            let config = riscv::Config::new("riscv");
+            (
+                Box::new(riscv::RiscvIommu::probe(registers()?, ram.clone(), config).map_err(refused)?),
+                Vec::new(),
+            )
+        }
+        IommuModel::AmdVi => {
+            return Err(missing()); // AMDVI
+        }
+        IommuModel::VirtioOnArm | IommuModel::VirtioOnPc => {
+            let transport = virtio_transport(machine)?;
+            let config = virtio::Config::new("virtio");
+            let mut driver = virtio::VirtioIommu::probe(transport, ram.clone(), config).map_err(refused)?;
+            let stream = streams.of(master).ok_or_else(missing)?;
+            let told = driver.reserved(stream).map_err(|error| EmulatedError::Driver(error.to_string()))?;
+            let reserved = told.iter().map(|window| window.span).collect();
+            (Box::new(driver), reserved)
+        }
+        IommuModel::NoneOnArm => return Err(missing()),
+    };
+    // QEMU's RISC-V IOMMU takes the bits of Svnapot for bits of the address (hw/riscv/riscv-iommu.c, 10.0), where an IOMMU
+    // is to understand what the harts do.
+    let not = match machine.model() {
+        IommuModel::Riscv | IommuModel::RiscvPci => SIZE_64K,
+        _ => 0,
+    };
+    Ok(Driven { iommu, reserved, not, streams })
+}
+
+fn vtd(registers: Window, ram: &Ram, mode: vtd::Mode) -> Result<Box<dyn Iommu>, EmulatedError> {
+    // QEMU's host address width is that of the tables (`aw-bits`): RAM is far below.
+    let config = vtd::Config::new("vt-d").with_mode(mode).with_host_bits(39);
+    let driver = vtd::Vtd::probe(registers, ram.clone(), config);
+    Ok(Box::new(driver.map_err(|error| EmulatedError::Driver(error.to_string()))?))
+}
+
+/// What the device tree says: where the IOMMU's registers are, if in memory, and which stream each function has.
+fn found(machine: &IommuMachine, tree: &[u8]) -> Result<(Option<Window>, Streams), EmulatedError> {
+    let topology =
+        Topology::from_device_tree(tree).map_err(|error| EmulatedError::Driver(error.to_string()))?;
+    let host = topology.pci_hosts.first().cloned();
+    let host = host.ok_or_else(|| EmulatedError::Driver("the device tree has no PCI host".to_owned()))?;
+    let windows = topology.iommus.iter().find_map(|iommu| match iommu.place {
+        IommuPlace::Registers(window) => Some(window.base),
+        IommuPlace::Pci { .. } => None,
+    });
+    let wide = match machine.layout().iommu {
+        crate::iommu_machine::IommuPlace::Registers { wide, .. } => wide,
+        _ => WideAccess::Halves,
+    };
+    let registers = windows.map(|base| machine.bus().window(base, wide)).or_else(|| {
+        // A PCI function: where its BAR was put.
+        let bar = machine.iommu_function().ok()?.bar(0)?.address;
+        Some(machine.bus().window(bar, wide))
+    });
+    Ok((registers, Streams::Mapped(host)))
+}
+
+/// The structures of a virtio function, switched on.
+fn virtio_transport(machine: &IommuMachine) -> Result<virtio::PciTransport<Window>, EmulatedError> {
+    let function = machine.iommu_function()?;
+    let mut ecam = machine.ecam();
+    function.set_decoding(&mut ecam, Decoding::MemoryAndBusMaster)?;
+    let structures = function.virtio_structures(&mut ecam)?;
+    let find = |wanted: fn(VirtioStructureKind) -> bool| {
+        let found = structures.iter().find(|structure| wanted(structure.kind));
+        found.ok_or_else(|| EmulatedError::Driver("virtio-iommu lacks a structure".to_owned()))
+    };
+    let window = |wanted: fn(VirtioStructureKind) -> bool| {
+        find(wanted).map(|structure| machine.bus().window(structure.address, WideAccess::Halves))
+    };
+    let notify = find(|kind| matches!(kind, VirtioStructureKind::Notify { .. }))?;
+    let notify_multiplier = match notify.kind {
+        VirtioStructureKind::Notify { multiplier } => multiplier,
+        _ => 0,
+    };
+    Ok(virtio::PciTransport::new(virtio::PciWindows {
+        common: window(|kind| kind == VirtioStructureKind::Common)?,
+        notify: machine.bus().window(notify.address, WideAccess::Halves),
+        notify_len: notify.len,
+        notify_multiplier,
+        interrupt: window(|kind| kind == VirtioStructureKind::InterruptStatus)?,
+        device: window(|kind| kind == VirtioStructureKind::Device)?,
+    }))
+}

@@ -1,0 +1,32 @@
+//! What of QEMU is here.
+
+use crate::error::Error;
+use crate::iommu_machine::{IommuModel, NEEDED, device_tree};
+use crate::version::{Version, check};
+use std::time::Duration;
+
+/// How long `--version` may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl IommuModel {
+    /// The version of the QEMU that has this machine here.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::TooOld`] name what is needed.
+    pub fn available(self) -> Result<Version, Error> {
+        check(self.program(), NEEDED, PATIENCE)
+    }
+
+    /// The device tree that QEMU makes for the machine; `None` for PCs, which have none. No machine runs.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] and [`Error::TooOld`], and those of [`device_tree()`].
+    pub fn device_tree(self) -> Result<Option<Vec<u8>>, Error> {
+        self.available()?;
+        if !self.has_device_tree() {
+            return Ok(None);
+        }
+        let arguments: Vec<String> = self.arguments().into_iter().map(String::from).collect();
+        device_tree(self.program(), &arguments).map(Some)
+    }
+}
