@@ -7,6 +7,8 @@ mod fake;
 mod faults;
 #[path = "msm/gather.rs"]
 mod gather;
+#[path = "msm/iommu.rs"]
+mod iommu;
 #[path = "msm/loss.rs"]
 mod loss;
 #[path = "msm/originals.rs"]
