@@ -42,13 +42,18 @@
 //!
 //! Each driver has a module of its own, with the layouts of its registers and descriptors as data in `spec`:
 //!
-//! | module | IOMMU | tables |
+//! | module | IOMMU | translates by |
 //! |---|---|---|
+//! | [`amdvi`] | AMD-Vi | its own tables, version 1 |
 //! | [`msm`] | Qualcomm MSM SMMU | `ARMv7` short descriptor |
+//! | [`riscv`] | RISC-V IOMMU | Sv39, Sv48, Sv57, their x4 second stages, and one of each |
+//! | [`smmuv3`] | Arm `SMMUv3` | `AArch64` stage 1, stage 2, and one after the other |
+//! | [`virtio`] | virtio-iommu | requests: [`Iommu::map`] and [`Iommu::unmap`] |
+//! | [`vtd`] | Intel VT-d | VT-d second stage, VT-d first stage |
 //!
-//! A driver does not write page tables: it is given their roots, and is told which addresses to invalidate
-//! after [`vcm_pagetable`] changed them. When an invalidation has returned without an error, it has
-//! completed.
+//! What all have in common is the trait [`Iommu`]. A driver does not write page tables: it is given their roots, and
+//! is told which addresses to invalidate after [`vcm_pagetable`] changed them. When an invalidation has returned
+//! without an error, it has completed.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -56,7 +61,26 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod amdvi;
+mod error;
+mod fault;
+mod invalidation;
+mod iommu;
 pub mod msm;
 mod registers;
+pub mod riscv;
+mod shared_memory;
+pub mod smmuv3;
+mod space;
+mod translation;
+pub mod virtio;
+pub mod vtd;
 
-pub use registers::Registers;
+pub use error::{Feature, IommuError, ProbeError, Unresponsive};
+pub use fault::{FaultRecord, Stall};
+pub use invalidation::{Invalidation, Reach};
+pub use iommu::{DomainId, Iommu, StreamId};
+pub use registers::{NarrowRegisters, Registers};
+pub use shared_memory::SharedMemory;
+pub use space::{AddressSpace, AnyTable, AnyTableMemory};
+pub use translation::{TableFormat, TableLimits, Tables, Translation, Way};

@@ -74,7 +74,7 @@ impl Gather {
     }
 
     /// The bytes that the smallest removed entry covered: stepping through the spans by this much reaches every
-    /// entry that a translation cache may hold. For a page of 16 identical entries it is what one of them
+    /// entry that a translation cache may hold. For a page that is a group of entries it is what one of them
     /// covers, since a cache may hold each on its own.
     #[inline]
     pub const fn granule(&self) -> u64 {
