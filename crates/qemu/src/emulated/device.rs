@@ -3,6 +3,7 @@
 use super::job::{Job, Refusal};
 use super::master::Master;
 use vcm::{Privilege, RegionKind, SpaceHandle};
+use vcm_iommu::StreamId;
 use vcm_platform::FaultToken;
 
 /// A device.
@@ -21,8 +22,21 @@ pub(super) struct Device {
 pub(super) enum Unit {
     /// A bus master.
     Master(Master),
+    /// A controller that a driver elsewhere programs; it makes no transfers for us.
+    Controller(StreamId),
     /// This process.
     Played,
+}
+
+impl Unit {
+    /// The stream of its transactions at the IOMMU, if it makes any there.
+    pub(super) const fn stream(&self) -> Option<StreamId> {
+        match self {
+            Self::Master(master) => Some(master.stream()),
+            Self::Controller(stream) => Some(*stream),
+            Self::Played => None,
+        }
+    }
 }
 
 /// A transfer under way.

@@ -1,12 +1,13 @@
 //! The IOMMU of a machine, and the driver for it.
 
 use super::EmulatedError;
+use super::watched::Asking;
 use crate::bus::{WideAccess, Window};
 use crate::iommu_machine::{IommuMachine, IommuModel};
 use crate::pci::{Decoding, VirtioStructureKind};
 use crate::ram::Ram;
-use vcm::{SIZE_64K, Span};
-use vcm_iommu::{Iommu, StreamId, riscv, smmuv3, virtio, vtd};
+use vcm::Span;
+use vcm_iommu::{Iommu, StreamId, amdvi, riscv, smmuv3, virtio, vtd};
 use vcm_platform::topology::{IommuPlace, PciHost, Topology};
 
 /// Where a PC's interrupt messages are written to: a device's write there never is one to memory (Intel VT-d
@@ -18,8 +19,7 @@ pub(super) struct Driven {
     pub(super) iommu: Box<dyn Iommu>,
     /// Addresses that no device is to be given.
     pub(super) reserved: Vec<Span>,
-    /// Page sizes that QEMU does not understand, though hardware would: a bit for each.
-    pub(super) not: u64,
+    pub(super) asking: Asking,
     /// The stream of a PCI function, by its requester id.
     pub(super) streams: Streams,
 }
@@ -69,7 +69,8 @@ pub(super) fn drive(machine: &IommuMachine, ram: &Ram, master: u16) -> Result<Dr
             )
         }
         IommuModel::AmdVi => {
-            return Err(missing()); // AMDVI
+            let config = amdvi::Config::new("amd-vi");
+            (Box::new(amdvi::AmdVi::probe(registers()?, ram.clone(), config).map_err(refused)?), pc())
         }
         IommuModel::VirtioOnArm | IommuModel::VirtioOnPc => {
             let transport = virtio_transport(machine)?;
@@ -82,13 +83,11 @@ pub(super) fn drive(machine: &IommuMachine, ram: &Ram, master: u16) -> Result<Dr
         }
         IommuModel::NoneOnArm => return Err(missing()),
     };
-    // QEMU's RISC-V IOMMU takes the bits of Svnapot for bits of the address (hw/riscv/riscv-iommu.c, 10.0), where an IOMMU
-    // is to understand what the harts do.
-    let not = match machine.model() {
-        IommuModel::Riscv | IommuModel::RiscvPci => SIZE_64K,
-        _ => 0,
+    let asking = match machine.model() {
+        IommuModel::Riscv | IommuModel::RiscvPci => Asking::Useless,
+        _ => Asking::AsDriven,
     };
-    Ok(Driven { iommu, reserved, not, streams })
+    Ok(Driven { iommu, reserved, asking, streams })
 }
 
 fn vtd(registers: Window, ram: &Ram, mode: vtd::Mode) -> Result<Box<dyn Iommu>, EmulatedError> {

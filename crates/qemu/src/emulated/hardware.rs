@@ -69,8 +69,8 @@ impl Emulated {
             return Ok(());
         }
         let space = self.spaces.get_mut(&handle.0).ok_or(UNKNOWN_SPACE)?;
-        if let (Tables::Iommu(space), Unit::Master(master)) = (&mut space.tables, &device.unit) {
-            space.detach(&mut self.iommu, master.stream())?;
+        if let (Tables::Iommu(space), Some(stream)) = (&mut space.tables, device.unit.stream()) {
+            space.detach(&mut self.iommu, stream)?;
         }
         device.attached.retain(|attached| *attached != handle);
         Ok(())
@@ -172,10 +172,10 @@ impl Hardware for Emulated {
         if in_the_way {
             return Err(error(HardwareErrorKind::Occupied, "another space is attached"));
         }
-        if let (Tables::Iommu(space), Unit::Master(master)) = (&mut space.tables, &found.unit)
-            && let Err(refused) = space.attach(&mut self.iommu, master.stream())
+        if let (Tables::Iommu(space), Some(stream)) = (&mut space.tables, found.unit.stream())
+            && let Err(refused) = space.attach(&mut self.iommu, stream)
         {
-            return match space.detach(&mut self.iommu, master.stream()) {
+            return match space.detach(&mut self.iommu, stream) {
                 Ok(()) => Err(refused),
                 Err(_) => {
                     // It is still attached, as far as the hardware goes: to be detached.
@@ -204,15 +204,15 @@ impl Hardware for Emulated {
 
     fn translate(&mut self, device: DeviceHandle, address: u64) -> Result<PhysicalAddress, HardwareError> {
         let found = self.devices.get(device.0 as usize).ok_or(UNKNOWN_DEVICE)?;
-        match (&found.unit, found.kind) {
+        match (found.unit.stream(), found.kind) {
             (_, RegionKind::OneToOne) => Ok(PhysicalAddress::new(address)),
-            (Unit::Master(master), _) => {
+            (Some(stream), _) => {
                 let label = self.iommu.label();
-                let asked = self.iommu.translate(master.stream(), address, FaultAccess::Read);
+                let asked = self.iommu.translate(stream, address, FaultAccess::Read);
                 asked.map_err(|refused| refused.of(label))
             }
-            (Unit::Played, _) if found.attached.is_empty() => Err(UNKNOWN_DEVICE),
-            (Unit::Played, _) => {
+            (None, _) if found.attached.is_empty() => Err(UNKNOWN_DEVICE),
+            (None, _) => {
                 let mut spaces = found.attached.iter().filter_map(|handle| self.spaces.get(&handle.0));
                 let found = spaces.find_map(|space| space.walk(&self.ram, address));
                 found.ok_or(error(HardwareErrorKind::Address, "a processor that this process plays"))

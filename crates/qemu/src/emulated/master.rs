@@ -30,11 +30,14 @@ pub(super) enum Path {
     Translated,
 }
 
-/// Which refusals the IOMMU records.
+/// How the IOMMU records refusals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Records {
-    /// All.
+    /// All, with everything.
     All,
+    /// Without saying whether it was a read or a write: QEMU's virtio-iommu does so only for missing permissions
+    /// (`virtio_iommu_translate` in hw/virtio/virtio-iommu.c). It was what the master did.
+    WithoutAccess,
     /// Not those for which a cached translation is enough: QEMU's VT-d and RISC-V IOMMUs block a write to a page that
     /// they hold as read-only, and say nothing (`vtd_do_iommu_translate` in hw/i386/intel_iommu.c,
     /// `riscv_iommu_translate` in hw/riscv/riscv-iommu.c). Where an access is expected to be refused, caches are emptied
@@ -119,7 +122,7 @@ impl Port<'_> {
     }
 
     /// What the IOMMU says of the accesses that were just made: the first of them that was refused.
-    fn refused(&mut self, runs: &[Run], first: usize) -> Result<Option<Refusal>, Stop> {
+    fn refused(&mut self, runs: &[Run], first: usize, access: FaultAccess) -> Result<Option<Refusal>, Stop> {
         let mut found: Option<(usize, FaultRecord)> = None;
         for _ in 0..MOST_FAULTS {
             let record = self.iommu.next_fault().map_err(|silent| {
@@ -147,7 +150,11 @@ impl Port<'_> {
             None => FaultReason::NoContext,
             Some(space) => space.reason(self.ram, address, record.reason),
         };
-        Ok(Some(Refusal { run: first + index, address, access: record.access, reason }))
+        let access = match self.master.records {
+            Records::WithoutAccess => access,
+            Records::All | Records::NotFromCache => record.access,
+        };
+        Ok(Some(Refusal { run: first + index, address, access, reason }))
     }
 
     /// Copies `runs` to or from its own pages from `place` on.
@@ -181,7 +188,7 @@ impl Port<'_> {
             let expected = rest.iter().take_while(|run| self.is_expected_to_pass(run, access)).count();
             let next = &rest[..expected.max(1)];
             self.copy(next, place, access)?;
-            if let Some(refusal) = self.refused(next, done)? {
+            if let Some(refusal) = self.refused(next, done, access)? {
                 return Err(Stop::Refused(refusal));
             }
             place += next.iter().map(|run| run.len).sum::<u64>();
@@ -201,7 +208,7 @@ impl Port<'_> {
             })?;
         }
         let tried = self.copy(&first, place, access);
-        if let Some(refusal) = self.refused(&first, index)? {
+        if let Some(refusal) = self.refused(&first, index, access)? {
             return Err(Stop::Refused(refusal));
         }
         Ok(tried?)

@@ -97,24 +97,25 @@ impl fmt::Debug for Emulated {
 }
 
 impl Emulated {
+    /// The slots of PCI bus 0 that [`start_with`](Self::start_with) can fill.
+    pub const FREE_SLOTS: std::ops::RangeInclusive<u8> = 20..=30;
+
     /// Starts QEMU and puts every master under the rule of the IOMMU's driver: nothing passes that is not mapped.
     ///
     /// # Errors
     /// [`EmulatedError`].
     pub fn start(name: &str, model: IommuModel) -> Result<Self, EmulatedError> {
-        Self::start_with(name, IommuMachine::builder(model))
+        Self::start_with(name, model, &[])
     }
 
-    /// As [`start`](Self::start), on a machine that was chosen with care; the masters are added to it.
+    /// As [`start`](Self::start), with more devices behind the IOMMU, in slots from [`FREE_SLOTS`](Self::FREE_SLOTS):
+    /// `slot20` and so on. They make no transfers; a driver programs them through [`machine`](Self::machine).
     ///
     /// # Errors
     /// [`EmulatedError`].
-    pub fn start_with(
-        name: &str,
-        builder: crate::iommu_machine::IommuMachineBuilder,
-    ) -> Result<Self, EmulatedError> {
+    pub fn start_with(name: &str, model: IommuModel, more: &[PciDevice]) -> Result<Self, EmulatedError> {
         let slots: Vec<PciDevice> = (FIRST_SLOT..=DIRECT_SLOT).map(|slot| PciDevice::Lsi { slot }).collect();
-        let machine = builder.devices(&slots).start()?;
+        let machine = IommuMachine::builder(model).devices(&slots).devices(more).start()?;
         let all = machine.ram().span();
         let first = all.last().checked_sub(TABLES - 1).filter(|first| *first > all.first());
         let first = first.ok_or(EmulatedError::Memory)?;
@@ -125,7 +126,11 @@ impl Emulated {
         let driven = driver::drive(&machine, &ram, behind)?;
         let mut emulated = Self {
             name: name.to_owned(),
-            iommu: Watched { driver: driven.iommu, not: driven.not, invalidations: Invalidations::Made },
+            iommu: Watched {
+                driver: driven.iommu,
+                asking: driven.asking,
+                invalidations: Invalidations::Made,
+            },
             ram,
             devices: Vec::new(),
             descriptions: Vec::new(),
@@ -153,6 +158,19 @@ impl Emulated {
             let own_address = own_address.checked_sub(above).ok_or(EmulatedError::Memory)?;
             emulated.add_master(engine, stream, path, own_address, &driven.reserved)?;
         }
+        for device in more {
+            let slot = device.slot();
+            let requester = emulated.machine.function(slot)?.address.requester_id();
+            let stream = driven
+                .streams
+                .of(requester)
+                .ok_or_else(|| EmulatedError::Driver(format!("slot {slot} has no stream at the IOMMU")))?;
+            emulated.block(stream)?;
+            let unit = Device::new(RegionKind::Translated, Unit::Controller(stream));
+            let label = Some(emulated.iommu.label().to_string());
+            let reserved = emulated.descriptions.first().map(|first| first.reserved.clone());
+            emulated.add(&format!("slot{slot}"), unit, label, reserved.unwrap_or_default());
+        }
         for (name, kind) in
             [("cpu", RegionKind::Cpu), ("guest0", RegionKind::Guest), ("dsp", RegionKind::Remote)]
         {
@@ -168,6 +186,11 @@ impl Emulated {
         self.devices.push(device);
     }
 
+    /// Whatever the IOMMU lets pass after a reset: from now on nothing of `stream`.
+    fn block(&mut self, stream: StreamId) -> Result<(), EmulatedError> {
+        self.iommu.detach(stream).map_err(|silent| EmulatedError::Driver(silent.to_string()))
+    }
+
     fn add_master(
         &mut self,
         engine: Lsi,
@@ -181,8 +204,7 @@ impl Emulated {
         let refused = |refused: vcm_iommu::IommuError| EmulatedError::Driver(format!("{label}: {refused}"));
         let (name, kind) = match path {
             Path::Translated => {
-                // Whatever the IOMMU lets pass after a reset: from now on nothing.
-                self.iommu.detach(stream).map_err(|silent| refused(silent.into()))?;
+                self.block(stream)?;
                 (
                     format!("lsi{}", engine.function().address.device() - FIRST_SLOT + 1),
                     RegionKind::Translated,
@@ -206,6 +228,7 @@ impl Emulated {
             | IommuModel::VtdScalableFirstStage
             | IommuModel::Riscv
             | IommuModel::RiscvPci => Records::NotFromCache,
+            IommuModel::VirtioOnArm | IommuModel::VirtioOnPc => Records::WithoutAccess,
             _ => Records::All,
         };
         let master = Master::new(engine, stream, path, records, own_pages, own_address);

@@ -54,7 +54,9 @@ impl Emulated {
         let device = &mut self.devices[index];
         let mut spaces = device.attached.iter().filter_map(|handle| self.spaces.get(&handle.0));
         match &mut device.unit {
-            Unit::Played => work.job.step(&mut processor(spaces, &self.ram, work.privilege)),
+            Unit::Controller(_) | Unit::Played => {
+                work.job.step(&mut processor(spaces, &self.ram, work.privilege))
+            }
             Unit::Master(master) => {
                 let space = spaces.find_map(|space| match &space.tables {
                     Tables::Iommu(space) => Some(space),
@@ -116,6 +118,11 @@ impl Platform for Emulated {
         let refused = |why: String| PlatformError { what: format!("to start a transfer of `{name}`"), why };
         if found.work.is_some() {
             return Err(refused("EBUSY: a transfer is under way".to_owned()));
+        }
+        if matches!(found.unit, Unit::Controller(_)) {
+            return Err(refused(
+                "EOPNOTSUPP: it moves what its driver tells it, and nothing else".to_owned(),
+            ));
         }
         if matches!(found.unit, Unit::Master(_)) && privilege == Privilege::Supervisor {
             return Err(refused("EOPNOTSUPP: a PCI device's transactions are a user's".to_owned()));
