@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// One mapping graph for every bus master, and devices' interrupts forwarded to guests, on a simulated SoC.
+/// One mapping graph for every bus master, and devices' interrupts forwarded to guests, on simulated SoCs and
+/// on QEMU's IOMMUs.
 #[derive(Parser, Debug)]
 #[command(
     name = "vcm",
@@ -16,6 +17,8 @@ Examples:
   vcm run block-sizes --report out.html  TLB misses by block size, with charts
   vcm run forward --report out.html      an interrupt's way to a guest, and what it costs
   vcm graph three-mappings               who maps what, as text
+  vcm run three-mappings --machine qemu-smmuv3
+                                         the same on Arm's SMMUv3 as QEMU models it
   vcm scenarios                          what else there is to run
 
 Exit status: 0 when everything held, 1 when a check failed, 2 when the scenario, the machine or the command line is wrong."
@@ -35,8 +38,9 @@ pub enum Command {
     Graph(GraphArguments),
     /// Show what a device tree says: IOMMUs, bus masters, memories.
     Topology(TopologyArguments),
-    /// List the machines that come with the program, and what they call the roles of scenarios.
-    Machines,
+    /// List the machines that come with the program, whether they can be had here, and what they call the roles of
+    /// scenarios.
+    Machines(MachinesArguments),
     /// List the scenarios that come with the program.
     Scenarios(ScenariosArguments),
 }
@@ -137,6 +141,14 @@ pub struct TopologyArguments {
     #[arg(value_name = "FILE.dtb|NAME")]
     pub machine: String,
     /// Write it as JSON; `-` for standard output.
+    #[arg(long, value_name = "FILE|-")]
+    pub json: Option<PathBuf>,
+}
+
+/// Arguments of `vcm machines`.
+#[derive(clap::Args, Debug)]
+pub struct MachinesArguments {
+    /// Write the list as JSON; `-` for standard output.
     #[arg(long, value_name = "FILE|-")]
     pub json: Option<PathBuf>,
 }

@@ -1,11 +1,11 @@
 //! What each command does.
 
 use crate::args::{
-    Command, GraphArguments, GraphFormat, MachineArguments, RunArguments, ScenariosArguments,
-    TopologyArguments,
+    Command, GraphArguments, GraphFormat, MachineArguments, MachinesArguments, RunArguments,
+    ScenariosArguments, TopologyArguments,
 };
 use crate::destination::{Destination, print};
-use crate::machine::{Simulated, machine_names, machines};
+use crate::machine::{Machine, find, machine_names, machines};
 use crate::output::{Style, dot, picture, report, summary, svg};
 use crate::problem::Problem;
 use crate::progress::Terminal;
@@ -26,7 +26,7 @@ pub fn execute(command: &Command) -> ExitCode {
         Command::Run(arguments) => run_command(arguments),
         Command::Graph(arguments) => graph(arguments),
         Command::Topology(arguments) => topology(arguments),
-        Command::Machines => list_machines(),
+        Command::Machines(arguments) => list_machines(arguments),
         Command::Scenarios(arguments) => list_scenarios(arguments),
     };
     match done {
@@ -39,15 +39,16 @@ pub fn execute(command: &Command) -> ExitCode {
 }
 
 /// The machine that the command line or the scenario names.
-fn machine(arguments: &MachineArguments, scenario: &Scenario) -> Result<Simulated, Problem> {
+fn machine(arguments: &MachineArguments, scenario: &Scenario) -> Result<Box<dyn Machine>, Problem> {
     let mut machine = match (&arguments.machine, &scenario.machine) {
-        (Some(name), _) => Simulated::find(name)?,
-        (None, Some(name)) => Simulated::find(&name.text)
-            .map_err(|problem| Problem { place: Some(name.place.clone()), ..problem })?,
-        (None, None) => Simulated::find(machine_names().next().unwrap_or_default())?,
+        (Some(name), _) => find(name)?,
+        (None, Some(name)) => {
+            find(&name.text).map_err(|problem| Problem { place: Some(name.place.clone()), ..problem })?
+        }
+        (None, None) => find(machine_names().next().unwrap_or_default())?,
     };
     for binding in &arguments.bind {
-        let role = machine.bindings.bind(binding)?;
+        let role = machine.bindings_mut().bind(binding)?;
         let roles = scenario.roles();
         if !roles.contains(role) {
             let what = format!("--bind {binding}: {} has no role \"{role}\"", scenario.name);
@@ -70,7 +71,7 @@ fn run_command(arguments: &RunArguments) -> Result<ExitCode, Problem> {
     let open = |path: &Option<PathBuf>| path.as_deref().map(|path| Destination::open(Some(path))).transpose();
     let (json, html) = (open(&arguments.json)?, open(&arguments.report)?);
     let mut progress = Terminal::new();
-    let run = run(&scenario, &machine, arguments.seed, &mut progress)?;
+    let run = run(&scenario, &*machine, arguments.seed, &mut progress)?;
     progress.clear();
     // Who wants to hear only of what went wrong does not want the faults that a scenario is about.
     let warnings = run.record.warnings.iter().filter(|_| !(arguments.quiet && run.record.ok));
@@ -121,7 +122,7 @@ fn graph(arguments: &GraphArguments) -> Result<ExitCode, Problem> {
     // What is measured has no picture.
     let scenario = Scenario { measure: None, ..scenario };
     let output = Destination::open(arguments.output.as_deref())?;
-    let run = run(&scenario, &machine, None, &mut Terminal::new())?;
+    let run = run(&scenario, &*machine, None, &mut Terminal::new())?;
     let text = match arguments.format {
         GraphFormat::Svg => svg(&run.fullest),
         GraphFormat::Dot => dot(&run.fullest),
@@ -135,11 +136,11 @@ fn graph(arguments: &GraphArguments) -> Result<ExitCode, Problem> {
 }
 
 fn topology(arguments: &TopologyArguments) -> Result<ExitCode, Problem> {
-    let machine = Simulated::find(&arguments.machine)?;
+    let topology = find(&arguments.machine)?.topology()?;
     match &arguments.json {
-        None => print(&machine.topology().to_string())?,
+        None => print(&topology.to_string())?,
         Some(path) => {
-            let json = serde_json::to_string_pretty(machine.topology());
+            let json = serde_json::to_string_pretty(&topology);
             let json = json.map_err(|error| Problem::new(format!("JSON: {error}")))?;
             Destination::open(Some(path))?.write(&(json + "\n"))?;
         }
@@ -147,14 +148,37 @@ fn topology(arguments: &TopologyArguments) -> Result<ExitCode, Problem> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list_machines() -> Result<ExitCode, Problem> {
+fn list_machines(arguments: &MachinesArguments) -> Result<ExitCode, Problem> {
+    let machines = machines()?;
+    if let Some(path) = &arguments.json {
+        let list: Vec<_> = machines
+            .iter()
+            .map(|(description, machine)| {
+                serde_json::json!({
+                    "name": description.name,
+                    "about": description.about,
+                    "available": machine.available().is_ok(),
+                    "why_not": machine.available().err().map(|problem| problem.what),
+                    "roles": description.bindings.roles,
+                    "memories": description.bindings.memories,
+                })
+            })
+            .collect();
+        let json = serde_json::to_string_pretty(&list);
+        let json = json.map_err(|error| Problem::new(format!("JSON: {error}")))?;
+        Destination::open(Some(path))?.write(&(json + "\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut text = String::new();
-    for machine in machines()? {
-        text.push_str(&format!("{}\n  {}\n", machine.name, machine.about));
-        for (role, device) in &machine.bindings.roles {
+    for (description, machine) in machines {
+        text.push_str(&format!("{}\n  {}\n", description.name, description.about));
+        if let Err(problem) = machine.available() {
+            text.push_str(&format!("  not available here: {}\n", problem.what));
+        }
+        for (role, device) in &description.bindings.roles {
             text.push_str(&format!("  {role:<14} {device}\n"));
         }
-        for (name, memory) in &machine.bindings.memories {
+        for (name, memory) in &description.bindings.memories {
             text.push_str(&format!("  {name:<14} {memory} (memory)\n"));
         }
         text.push('\n');

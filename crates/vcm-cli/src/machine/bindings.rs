@@ -3,6 +3,19 @@
 use crate::problem::Problem;
 use crate::scenario::{Source, Table};
 use std::collections::BTreeMap;
+use vcm_qemu::IommuModel;
+
+/// What a machine's file calls QEMU's machines, by their IOMMUs.
+const MODELS: [(&str, IommuModel); 8] = [
+    ("smmuv3", IommuModel::Smmuv3),
+    ("vt-d", IommuModel::VtdLegacy),
+    ("vt-d-scalable", IommuModel::VtdScalable),
+    ("vt-d-first-stage", IommuModel::VtdScalableFirstStage),
+    ("riscv", IommuModel::Riscv),
+    ("amd-vi", IommuModel::AmdVi),
+    ("virtio", IommuModel::VirtioOnArm),
+    ("virtio-pc", IommuModel::VirtioOnPc),
+];
 
 /// Roles and memories by the names that scenarios give them.
 ///
@@ -33,17 +46,31 @@ impl Bindings {
     }
 }
 
-/// A machine's file: its device tree, and what it calls things.
+/// What a machine's file says that it is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// A simulated SoC.
+    Simulated {
+        /// The device tree, by the name that it is shipped under.
+        tree: String,
+        /// TLB entries of each IOMMU, in place of what the tree says.
+        tlb_entries: Option<u32>,
+    },
+    /// One of QEMU's machines.
+    Emulated(IommuModel),
+}
+
+/// A machine's file: what it is made of, and what it calls things.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Description {
     /// Its name.
     pub name: String,
     /// What it is, in one line.
     pub about: String,
-    /// The device tree, by the name that it is shipped under.
-    pub tree: String,
-    /// TLB entries of each IOMMU, in place of what the tree says.
-    pub tlb_entries: Option<u32>,
+    /// What it is made of.
+    pub base: Base,
+    /// Why it records no fault, if it does not.
+    pub records_no_faults: Option<String>,
     /// What it calls things.
     pub bindings: Bindings,
 }
@@ -57,11 +84,18 @@ impl Description {
         let source = Source { file: format!("{name}.toml").into(), text };
         let document = source.parse()?;
         let mut top = Table::top(&source, document.get_ref());
+        let base = match top.choice("qemu", &MODELS)? {
+            Some(model) => Base::Emulated(model),
+            None => Base::Simulated {
+                tree: top.required_text("tree")?.text,
+                tlb_entries: top.small("tlb-entries")?,
+            },
+        };
         let description = Self {
             name: name.into(),
             about: top.required_text("about")?.text,
-            tree: top.required_text("tree")?.text,
-            tlb_entries: top.small("tlb-entries")?,
+            base,
+            records_no_faults: top.text("records-no-faults")?.map(|why| why.text),
             bindings: Bindings {
                 roles: top.named_texts("roles")?.into_iter().collect(),
                 memories: top.named_texts("memories")?.into_iter().collect(),

@@ -1,13 +1,18 @@
 //! The machines that scenarios run on.
 
 mod bindings;
+mod emulated;
+mod shipped;
 mod simulated;
 
-pub use bindings::{Bindings, Description};
-pub use simulated::{Simulated, machine_names, machines};
+pub use bindings::{Base, Bindings, Description};
+pub use emulated::Emulated;
+pub use shipped::{find, machine_names, machines};
+pub use simulated::Simulated;
 
 use crate::problem::Problem;
 use vcm_platform::Platform;
+use vcm_platform::topology::Topology;
 
 /// A machine that can be switched on, as often as needed: each time it starts afresh.
 pub trait Machine {
@@ -16,6 +21,26 @@ pub trait Machine {
 
     /// What it calls the roles and memories of scenarios.
     fn bindings(&self) -> &Bindings;
+
+    /// The same, to change it.
+    fn bindings_mut(&mut self) -> &mut Bindings;
+
+    /// Why it records no fault, if it does not: scenarios that are about faults are not for it.
+    fn records_no_faults(&self) -> Option<&str> {
+        None
+    }
+
+    /// What its device tree says.
+    ///
+    /// # Errors
+    /// It has none, or it cannot be had.
+    fn topology(&self) -> Result<Topology, Problem>;
+
+    /// Why it cannot be switched on here, where that is known without trying.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn available(&self) -> Result<(), Problem>;
 
     /// Switches it on, with so many TLB entries in each IOMMU or as many as it has.
     ///

@@ -1,32 +1,13 @@
 //! Simulated SoCs: from a shipped machine's file or from a device tree blob.
 
-use super::{Bindings, Description, Machine};
+use super::shipped::description;
+use super::{Base, Bindings, Description, Machine, machine_names};
 use crate::problem::Problem;
 use std::path::Path;
 use vcm_platform::Platform;
-use vcm_platform::topology::{Topology, shipped};
+use vcm_platform::topology::{Iommu, Topology, shipped};
 use vcm_soc::Soc;
 use vcm_soc::hardware::Options;
-
-/// Name and file of the machines that come with the program.
-const SHIPPED: [(&str, &str); 3] = [
-    ("msm8x60", include_str!("../../machines/msm8x60.toml")),
-    ("apq8064-like", include_str!("../../machines/apq8064-like.toml")),
-    ("two-banks", include_str!("../../machines/two-banks.toml")),
-];
-
-/// The names of the machines that come with the program; the first is the default.
-pub fn machine_names() -> impl Iterator<Item = &'static str> {
-    SHIPPED.iter().map(|(name, _)| *name)
-}
-
-/// The machines that come with the program.
-///
-/// # Errors
-/// One of their files has a mistake.
-pub fn machines() -> Result<Vec<Description>, Problem> {
-    SHIPPED.iter().map(|(name, text)| Description::parse(name, text)).collect()
-}
 
 /// A simulated SoC.
 #[derive(Clone, Debug)]
@@ -42,20 +23,33 @@ impl Simulated {
     /// The shipped machine with that name, or the machine of the device tree blob at that path.
     ///
     /// # Errors
-    /// There is neither, or the tree describes no machine.
+    /// There is neither, or the tree describes no machine, or the machine is not a simulated one.
     pub fn find(name_or_path: &str) -> Result<Self, Problem> {
-        if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
-            let description = Description::parse(name, text)?;
-            let tree = description.tree.as_str();
-            let blob =
-                shipped(tree).ok_or_else(|| Problem::new(format!("no device tree is called {tree}")))?;
-            return Ok(Self {
-                name: description.name,
-                topology: topology(tree, blob)?,
-                tlb_entries: description.tlb_entries,
-                bindings: description.bindings,
-            });
+        match description(name_or_path) {
+            Some(description) => Self::described(description?),
+            None => Self::from_file(name_or_path),
         }
+    }
+
+    /// The machine of a file.
+    pub(super) fn described(description: Description) -> Result<Self, Problem> {
+        let Base::Simulated { tree, tlb_entries } = description.base else {
+            return Err(Problem::new(format!("{} is no simulated machine", description.name)));
+        };
+        let blob = shipped(&tree).ok_or_else(|| Problem::new(format!("no device tree is called {tree}")))?;
+        Ok(Self {
+            name: description.name,
+            topology: topology(&tree, blob)?,
+            tlb_entries,
+            bindings: description.bindings,
+        })
+    }
+
+    /// The machine of the device tree blob at that path.
+    ///
+    /// # Errors
+    /// There is none, or it describes no machine.
+    pub(super) fn from_file(name_or_path: &str) -> Result<Self, Problem> {
         let blob = match std::fs::read(name_or_path) {
             Ok(blob) => blob,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -76,11 +70,6 @@ impl Simulated {
             tlb_entries: None,
             bindings: Bindings::default(),
         })
-    }
-
-    /// What its device tree says.
-    pub const fn topology(&self) -> &Topology {
-        &self.topology
     }
 }
 
@@ -111,11 +100,23 @@ impl Machine for Simulated {
         &self.bindings
     }
 
+    fn bindings_mut(&mut self) -> &mut Bindings {
+        &mut self.bindings
+    }
+
+    fn topology(&self) -> Result<Topology, Problem> {
+        Ok(self.topology.clone())
+    }
+
+    fn available(&self) -> Result<(), Problem> {
+        Ok(())
+    }
+
     fn switch_on(&self, tlb_entries: Option<u32>) -> Result<Box<dyn Platform>, Problem> {
         let mut topology = self.topology.clone();
         if let Some(entries) = tlb_entries.or(self.tlb_entries) {
-            for iommu in &mut topology.iommus {
-                iommu.tlb_entries = Some(entries);
+            for smmu in topology.iommus.iter_mut().filter_map(Iommu::msm_mut) {
+                smmu.tlb_entries = Some(entries);
             }
         }
         match Soc::new(&topology, &Options::default()) {

@@ -4,11 +4,11 @@ use super::failure::Failure;
 use super::log::Log;
 use super::many;
 use super::record::{Counts, Transferred};
-use super::world::World;
+use super::world::{ShareEntry, World};
 use crate::problem::Name;
 use crate::scenario::Expectation;
 use std::collections::BTreeMap;
-use vcm::HardwareErrorKind;
+use vcm::{HardwareErrorKind, PageSizes, Segments};
 
 /// What had to hold, and what was found: good or bad.
 type Found = (String, Result<String, String>);
@@ -25,9 +25,14 @@ pub(super) fn expectation(
     Ok(match expectation {
         Expectation::Address { share, is } => address(world, share, *is)?,
         Expectation::Leaves { share, leaves } => {
-            let reservation = world.share(share)?.reservation;
-            let found: Counts = world.graph.leaves(reservation, &*world.platform).into();
-            (format!("leaves of {share}"), same_counts(&found, leaves))
+            let entry = world.share(share)?.clone();
+            let found: Counts = world.graph.leaves(entry.reservation, &*world.platform).into();
+            let result = match other_sizes(world, &entry) {
+                None => same_counts(&found, leaves),
+                Some(sizes) => same_counts(&found, &fewest(world, &entry, sizes)?.0)
+                    .map(|text| format!("{text}, the fewest with pages of {sizes}")),
+            };
+            (format!("leaves of {share}"), result)
         }
         Expectation::Blocks { buffer, blocks } => {
             let id = world.buffer(buffer)?.id;
@@ -59,6 +64,46 @@ pub(super) fn expectation(
         Expectation::Translation { share, device } => translation(world, share, device)?,
         Expectation::SameByte { share, other } => same_byte(world, share, other)?,
     })
+}
+
+/// The page sizes that the share's region is mapped with, where they are not those that scenarios count in: those that
+/// all its devices have.
+fn other_sizes(world: &World<'_>, entry: &ShareEntry) -> Option<PageSizes> {
+    let region = entry.reservation.region();
+    let mut sizes = None;
+    for link in world.graph.associations().filter(|link| link.region == region) {
+        let Some(master) = world.masters.iter().find(|master| master.id == link.device) else { continue };
+        let Ok(format) = world.platform.format(master.handle, link.part) else { continue };
+        sizes = Some(sizes.map_or(format.page_sizes, |known: PageSizes| {
+            known.intersection(format.page_sizes).unwrap_or(known)
+        }));
+    }
+    sizes.filter(|sizes| *sizes != PageSizes::ARM_SHORT)
+}
+
+/// The fewest pages of `sizes` that can map the share where it is: at every address the largest that fits, counted
+/// without a look at any page table.
+fn fewest(world: &World<'_>, entry: &ShareEntry, sizes: PageSizes) -> Result<Counts, Failure> {
+    let id = world.graph.allocation_behind(entry.reservation).map_err(|error| world.refused(error))?;
+    let info = world.graph.allocation(id).map_err(|error| world.refused(error))?;
+    let start = world.graph.device_address(entry.reservation).map_err(|error| world.refused(error))?;
+    // Blocks that follow each other are one.
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for segment in Segments::new(info.blocks, entry.offset, entry.len) {
+        match runs.last_mut() {
+            Some((base, len)) if base.wrapping_add(*len) == segment.base.raw() => *len += segment.len,
+            _ => runs.push((segment.base.raw(), segment.len)),
+        }
+    }
+    let mut at = start.raw();
+    let mut pages = Vec::new();
+    for (mut physical, mut left) in runs {
+        while let Some(size) = sizes.largest_at(at, physical, left.into()) {
+            pages.push(size);
+            (at, physical, left) = (at + size, physical + size, left - size);
+        }
+    }
+    Ok(Counts::of(pages))
 }
 
 fn same_counts(found: &Counts, expected: &BTreeMap<u64, u64>) -> Result<String, String> {

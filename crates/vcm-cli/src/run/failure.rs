@@ -1,7 +1,7 @@
 //! Why an operation of a scenario was not done.
 
 use crate::problem::Problem;
-use vcm::Error;
+use vcm::{Error, HardwareErrorKind};
 
 /// Why an operation was not done.
 #[derive(Clone, Debug)]
@@ -30,6 +30,17 @@ impl Failure {
                 Some(text[..end.unwrap_or(text.len())].into())
             }
             _ => None,
+        }
+    }
+
+    /// Whether the machine cannot do it at all, whoever asks and whenever: no verdict on what was to be tried.
+    pub fn is_beyond_machine(&self) -> bool {
+        match self {
+            Self::Refused(Error::Hardware { error, .. }, _) => {
+                matches!(error.kind, HardwareErrorKind::NotSupported | HardwareErrorKind::Attributes)
+            }
+            Self::Machine(text) => text.split(": ").any(|part| part == "EOPNOTSUPP"),
+            _ => false,
         }
     }
 }

@@ -57,6 +57,10 @@ pub fn run(
         return Err(problem
             .with_help("give it a [[region]], a [[buffer]], an [[interrupt]], a [[step]] or a [measure]"));
     }
+    if let (Some(why), Some(place)) = (machine.records_no_faults(), scenario.first_fault()) {
+        let problem = format!("{} records no faults, which this is about: {why}", machine.name());
+        return Err(Problem::at(place, problem).with_help("`vcm machines` lists others"));
+    }
     let seed = seed.unwrap_or(scenario.seed);
     let record = Record {
         ok: false,

@@ -101,10 +101,20 @@ impl World<'_> {
         let why = match done {
             Ok(_) => return Ok(Next::GoOn),
             Err(Failure::Problem(problem)) => return Err(problem),
+            Err(failure) if failure.is_beyond_machine() => return Err(self.beyond_machine(place, failure)),
             Err(Failure::Refused(_, text) | Failure::Machine(text)) => text,
         };
         log.check(format!("{what} {name} can be had"), false, format!("{why} ({})", place.line()));
         Ok(Next::Stop)
+    }
+
+    /// The machine cannot do what the scenario is about.
+    fn beyond_machine(&self, place: &Place, failure: Failure) -> Problem {
+        let (Failure::Refused(_, text) | Failure::Machine(text)) = failure else {
+            return Problem::at(place, "the machine cannot do it");
+        };
+        let problem = format!("{} cannot do this: {text}", self.platform.name());
+        Problem::at(place, problem).with_help("`vcm machines` lists others")
     }
 
     /// Does one step.
@@ -191,6 +201,9 @@ impl World<'_> {
         };
         match (done, refused) {
             (Err(Failure::Problem(problem)), _) => return Err(problem),
+            (Err(failure), None) if failure.is_beyond_machine() => {
+                return Err(self.beyond_machine(&step.place, failure));
+            }
             (Ok(detail), None) => log.check(name, true, detail),
             (Err(Failure::Refused(_, text) | Failure::Machine(text)), None) => {
                 log.check(name, false, format!("{text} ({line})"));

@@ -2,10 +2,11 @@
 
 use super::interrupts::InterruptAction;
 use super::model::{
-    Action, Base, Expectation, HookAnswer, HookSpec, Movement, Scenario, ShareSpec, SurfaceSpec,
+    Action, Base, Expectation, HookAnswer, HookSpec, Movement, Scenario, ShareSpec, Step, SurfaceSpec,
 };
-use crate::problem::{Name, Problem};
+use crate::problem::{Name, Place, Problem};
 use std::collections::BTreeSet;
+use vcm_platform::Outcome;
 
 /// The names that were declared so far.
 #[derive(Default)]
@@ -104,6 +105,19 @@ impl Scenario {
             .chain(measured)
             .map(|role| role.text.as_str())
             .collect()
+    }
+
+    /// The first step that is about a fault of a device, if there is one. (What the CPU does is no IOMMU's business.)
+    pub fn first_fault(&self) -> Option<&Place> {
+        let about_fault = |step: &&Step| match &step.action {
+            Action::Transfer(spec) => {
+                let faults = spec.faults.is_some_and(|count| count > 0) || spec.reason.is_some();
+                spec.device.text != "cpu" && (faults || spec.ends == Outcome::Aborted)
+            }
+            Action::Expect(Expectation::Faults { count, .. }) => *count > 0,
+            _ => false,
+        };
+        self.steps.iter().find(about_fault).map(|step| &step.place)
     }
 
     /// Whether a run finds anything out: pools, targets, hooks and guests alone are nothing that could hold.

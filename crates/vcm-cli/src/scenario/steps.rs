@@ -150,6 +150,8 @@ fn reason(table: &mut Table<'_>) -> Result<Option<FaultReason>, Problem> {
         ("table-walk", FaultReason::TableWalk),
         ("tlb-conflict", FaultReason::TlbConflict),
         ("bus", FaultReason::Bus),
+        ("address-size", FaultReason::AddressSize),
+        ("configuration", FaultReason::Configuration),
     ];
     table.choice("reason", &words)
 }
