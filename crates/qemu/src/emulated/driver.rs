@@ -10,10 +10,6 @@ use vcm::Span;
 use vcm_iommu::{Iommu, StreamId, amdvi, riscv, smmuv3, virtio, vtd};
 use vcm_platform::topology::{IommuPlace, PciHost, Topology};
 
-/// Where a PC's interrupt messages are written to: a device's write there never is one to memory (Intel VT-d
-/// specification, 3.14 "Handling Requests to Interrupt Address Range"; AMD I/O Virtualization Technology, 2.1.3).
-const PC_MESSAGES: (u64, u64) = (0xfee0_0000, 0x10_0000);
-
 /// An IOMMU with its driver.
 pub(super) struct Driven {
     pub(super) iommu: Box<dyn Iommu>,
@@ -27,7 +23,7 @@ pub(super) struct Driven {
 /// What streams the functions of the PCI bus have.
 pub(super) enum Streams {
     /// Those that the device tree gives them.
-    Mapped(PciHost),
+    Mapped(Box<PciHost>),
     /// Their requester ids: what a PC's IOMMUs see.
     RequesterIds,
 }
@@ -51,7 +47,8 @@ pub(super) fn drive(machine: &IommuMachine, ram: &Ram, master: u16) -> Result<Dr
     let missing = || EmulatedError::Driver("the machine has no registers of an IOMMU".to_owned());
     let registers = || registers.clone().ok_or_else(missing);
     let refused = |error: vcm_iommu::ProbeError| EmulatedError::Driver(error.to_string());
-    let pc = || Span::new(PC_MESSAGES.0, PC_MESSAGES.1).into_iter().collect();
+    // A PC's interrupt messages are written there, whatever its IOMMU.
+    let pc = || vec![vtd::INTERRUPT_ADDRESSES];
     let (iommu, reserved): (Box<dyn Iommu>, Vec<Span>) = match machine.model() {
         IommuModel::Smmuv3 => {
             let config = smmuv3::Config::new("smmuv3");
@@ -116,7 +113,7 @@ fn found(machine: &IommuMachine, tree: &[u8]) -> Result<(Option<Window>, Streams
         let bar = machine.iommu_function().ok()?.bar(0)?.address;
         Some(machine.bus().window(bar, wide))
     });
-    Ok((registers, Streams::Mapped(host)))
+    Ok((registers, Streams::Mapped(Box::new(host))))
 }
 
 /// The structures of a virtio function, switched on.

@@ -151,8 +151,8 @@ impl Port<'_> {
             Some(space) => space.reason(self.ram, address, record.reason),
         };
         let access = match self.master.records {
-            Records::WithoutAccess => access,
-            Records::All | Records::NotFromCache => record.access,
+            Records::All | Records::NotFromCache if inside => record.access,
+            _ => access,
         };
         Ok(Some(Refusal { run: first + index, address, access, reason }))
     }

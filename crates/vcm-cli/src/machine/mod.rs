@@ -34,13 +34,17 @@ pub trait Machine {
     ///
     /// # Errors
     /// It has none, or it cannot be had.
-    fn topology(&self) -> Result<Topology, Problem>;
+    fn topology(&self) -> Result<Topology, Problem> {
+        Err(Problem::new(format!("machine {}: it has no device tree", self.name())))
+    }
 
     /// Why it cannot be switched on here, where that is known without trying.
     ///
     /// # Errors
     /// What is missing.
-    fn available(&self) -> Result<(), Problem>;
+    fn available(&self) -> Result<(), Problem> {
+        Ok(())
+    }
 
     /// Switches it on, with so many TLB entries in each IOMMU or as many as it has.
     ///

@@ -108,10 +108,6 @@ impl Machine for Simulated {
         Ok(self.topology.clone())
     }
 
-    fn available(&self) -> Result<(), Problem> {
-        Ok(())
-    }
-
     fn switch_on(&self, tlb_entries: Option<u32>) -> Result<Box<dyn Platform>, Problem> {
         let mut topology = self.topology.clone();
         if let Some(entries) = tlb_entries.or(self.tlb_entries) {

@@ -46,6 +46,10 @@ impl Machine for FlatFactory {
         &self.bindings
     }
 
+    fn bindings_mut(&mut self) -> &mut Bindings {
+        &mut self.bindings
+    }
+
     fn switch_on(&self, tlb_entries: Option<u32>) -> Result<Box<dyn Platform>, Problem> {
         let mut machine = Flat::new(tlb_entries.unwrap_or(16) as usize);
         machine.flips = self.flips;
