@@ -135,6 +135,18 @@ impl AnyTable {
         })
     }
 
+    /// What a refusal of a page table is to the mapping graph.
+    pub const fn error(refused: &MapError) -> HardwareError {
+        of_tables(match refused {
+            MapError::Occupied { .. } | MapError::Foreign { .. } => HardwareErrorKind::Occupied,
+            MapError::Unrepresentable { .. } => HardwareErrorKind::Attributes,
+            MapError::MixedSecurity { .. } => HardwareErrorKind::MixedSecurity,
+            MapError::Table(_) => HardwareErrorKind::OutOfMemory,
+            MapError::Config(_) => HardwareErrorKind::NotSupported,
+            _ => HardwareErrorKind::Address,
+        })
+    }
+
     /// What people call tables of `format`.
     pub const fn name(format: TableFormat) -> &'static str {
         match format {
@@ -361,14 +373,7 @@ fn riscv_second_stage(levels: u8, limits: TableLimits) -> Result<riscv::SecondSt
 }
 
 fn map_error(refused: MapError) -> HardwareError {
-    of_tables(match refused {
-        MapError::Occupied { .. } | MapError::Foreign { .. } => HardwareErrorKind::Occupied,
-        MapError::Unrepresentable { .. } => HardwareErrorKind::Attributes,
-        MapError::MixedSecurity { .. } => HardwareErrorKind::MixedSecurity,
-        MapError::Table(_) => HardwareErrorKind::OutOfMemory,
-        MapError::Config(_) => HardwareErrorKind::NotSupported,
-        _ => HardwareErrorKind::Address,
-    })
+    AnyTable::error(&refused)
 }
 
 fn unmap_error(refused: UnmapError) -> HardwareError {

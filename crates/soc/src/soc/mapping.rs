@@ -2,7 +2,7 @@
 
 use super::devices::{Device, Unit, describe, format_of, guest_mmu, roots, short_mmu, split_of};
 use super::machine::Port;
-use super::space::{Space, Tables};
+use super::space::{Space, short_table, stage2_table};
 use super::{Soc, cpu_span};
 use crate::hardware::{Access, Mmu, ProcessorFaultReason};
 use vcm::{
@@ -101,9 +101,11 @@ impl Soc {
         let mut machine = self.machine.lock();
         let space = self.spaces.get(&space.0).ok_or(UNKNOWN_SPACE)?;
         let mut leaves = Vec::new();
-        space.tables.leaves(&machine, space.span, |leaf| leaves.push(leaf));
+        space.tables.leaves(&*machine, space.span, |leaf| leaves.push(leaf));
         for leaf in leaves {
-            self.cpu_tables.map_leaf(&mut machine, &leaf)?;
+            let block = [Segment { base: leaf.physical, len: leaf.size }];
+            let segments = Segments::new(&block, 0, leaf.size);
+            self.cpu_tables.map(&mut *machine, leaf.at, segments, leaf.attributes)?;
         }
         Ok(())
     }
@@ -116,7 +118,7 @@ impl Soc {
 
     fn unmap_from_cpu(&mut self, span: Span) -> Result<(), HardwareError> {
         let mut machine = self.machine.lock();
-        self.cpu_tables.unmap(&mut machine, span, &mut self.cpu_pending)?;
+        self.cpu_tables.unmap(&mut *machine, span, &mut self.cpu_pending)?;
         if self.cpu_pending.is_empty() {
             return Ok(());
         }
@@ -124,7 +126,7 @@ impl Soc {
         if let Some(cpu) = machine.board.processor_mut(self.cpu) {
             invalidate_processor(cpu, &gather);
         }
-        self.cpu_tables.finish(gather, &mut machine);
+        self.cpu_tables.finish(gather, &mut *machine);
         Ok(())
     }
 
@@ -162,7 +164,7 @@ impl Soc {
             self.unmap_from_cpu(part)?;
         }
         let space = self.spaces.get_mut(&handle.0).ok_or(UNKNOWN_SPACE)?;
-        space.tables.unmap(&mut self.machine.lock(), part, &mut space.pending)?;
+        space.tables.unmap(&mut *self.machine.lock(), part, &mut space.pending)?;
         if space.pending.is_empty() {
             return Ok(());
         }
@@ -173,7 +175,7 @@ impl Soc {
         let Some(space) = self.spaces.get_mut(&handle.0) else { return Err(UNKNOWN_SPACE) };
         match told {
             Ok(()) => {
-                space.tables.finish(pending, &mut self.machine.lock());
+                space.tables.finish(pending, &mut *self.machine.lock());
                 Ok(())
             }
             Err(refused) => {
@@ -225,8 +227,8 @@ impl Hardware for Soc {
         }
         let mut machine = self.machine.lock();
         let tables = match split_of(format.id) {
-            Some(split) => Tables::short(split, &mut machine)?,
-            None => Tables::stage2(&mut machine)?,
+            Some(split) => short_table(split, &mut machine)?,
+            None => stage2_table(&mut machine)?,
         };
         let handle = SpaceHandle(self.next_space);
         self.next_space += 1;
@@ -249,8 +251,8 @@ impl Hardware for Soc {
         if let Some(Space { tables, pending, .. }) = self.spaces.remove(&space.0) {
             // To be detached was to be invalidated: nothing of it is in any TLB.
             let mut machine = self.machine.lock();
-            tables.finish(pending, &mut machine);
-            tables.destroy(&mut machine);
+            tables.finish(pending, &mut *machine);
+            tables.destroy(&mut *machine);
         }
     }
 
@@ -268,16 +270,16 @@ impl Hardware for Soc {
         let Some(span) = Span::new(at, len).filter(|span| space.span.covers(*span)) else {
             return Err(error(HardwareErrorKind::Address, Label::new("outside the space")));
         };
-        space.tables.map(&mut machine, at, segments.clone(), attributes)?;
+        space.tables.map(&mut *machine, at, segments.clone(), attributes)?;
         if space.kind != RegionKind::Cpu || !attached {
             return Ok(());
         }
-        let shown = self.cpu_tables.map(&mut machine, at, segments, attributes);
+        let shown = self.cpu_tables.map(&mut *machine, at, segments, attributes);
         if shown.is_err() {
             let mut gather = Gather::new();
             // Just mapped, and walked by nobody.
-            let undone = space.tables.unmap(&mut machine, span, &mut gather);
-            space.tables.finish(gather, &mut machine);
+            let undone = space.tables.unmap(&mut *machine, span, &mut gather);
+            space.tables.finish(gather, &mut *machine);
             undone.map_err(|_| error(HardwareErrorKind::HalfDone, Label::new("page table")))?;
         }
         shown
@@ -377,13 +379,13 @@ impl Hardware for Soc {
 
     fn walk(&self, space: SpaceHandle, address: u64) -> Option<PhysicalAddress> {
         let machine = self.machine.lock();
-        self.spaces.get(&space.0)?.tables.translate(&machine, address)
+        self.spaces.get(&space.0)?.tables.translate(&*machine, address).map(|found| found.physical)
     }
 
     fn leaves(&self, space: SpaceHandle, span: Span) -> LeafCount {
         let mut count = LeafCount::default();
         if let Some(space) = self.spaces.get(&space.0) {
-            space.tables.leaves(&self.machine.lock(), span, |leaf| count.add(leaf.size));
+            space.tables.leaves(&*self.machine.lock(), span, |leaf| count.add(leaf.size));
         }
         count
     }

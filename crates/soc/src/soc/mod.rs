@@ -20,11 +20,12 @@ use crate::hypervisor::{Hypervisor, HypervisorError};
 use devices::{Device, Unit, short_mmu};
 use interrupts::HostSide;
 use machine::{Injection, Machine, Port};
-use space::{REMAP, Space, Tables};
+use space::{REMAP, Space, short_table};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use table_area::TableArea;
 use vcm::{DeviceHandle, HardwareError, Privilege, RegionKind, Span};
+use vcm_iommu::AnyTable;
 use vcm_iommu::msm::{Config, ContextId, MasterId as Mid, ProbeError, Smmu, SmmuError, Walks};
 use vcm_pagetable::Gather;
 use vcm_pagetable::arm_short::Split;
@@ -114,7 +115,7 @@ pub struct Soc {
     memories: Vec<MemoryDescription>,
     cpu: ProcessorId,
     /// The CPU's one page table, and what was unmapped from it and may be in its TLB.
-    cpu_tables: Tables,
+    cpu_tables: AnyTable,
     cpu_pending: Gather,
     spaces: BTreeMap<u32, Space>,
     next_space: u32,
@@ -144,7 +145,7 @@ impl Soc {
             (name, kind, processor, master)
         });
         let mut machine = Machine { board, tables: TableArea::new(tables), injection: Injection::default() };
-        let cpu_tables = Tables::short(Split::Whole, &mut machine).map_err(SocError::Tables)?;
+        let cpu_tables = short_table(Split::Whole, &mut machine).map_err(SocError::Tables)?;
         let cpu = processors[0].2;
         if let Some(processor) = machine.board.processor_mut(cpu) {
             processor.set_mmu(short_mmu(cpu_tables.root()));
