@@ -5,7 +5,7 @@ use crate::args::{
     ScenariosArguments, TopologyArguments,
 };
 use crate::destination::{Destination, print};
-use crate::machine::{Machine, find, machine_names, machines};
+use crate::machine::{Machine, Shipped, find, machine_names, machines};
 use crate::output::{Style, dot, picture, report, summary, svg};
 use crate::problem::Problem;
 use crate::progress::Terminal;
@@ -153,7 +153,7 @@ fn list_machines(arguments: &MachinesArguments) -> Result<ExitCode, Problem> {
     if let Some(path) = &arguments.json {
         let list: Vec<_> = machines
             .iter()
-            .map(|(description, machine)| {
+            .map(|Shipped { description, machine }| {
                 serde_json::json!({
                     "name": description.name,
                     "about": description.about,
@@ -170,7 +170,7 @@ fn list_machines(arguments: &MachinesArguments) -> Result<ExitCode, Problem> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut text = String::new();
-    for (description, machine) in machines {
+    for Shipped { description, machine } in machines {
         text.push_str(&format!("{}\n  {}\n", description.name, description.about));
         if let Err(problem) = machine.available() {
             text.push_str(&format!("  not available here: {}\n", problem.what));

@@ -7,7 +7,7 @@ mod simulated;
 
 pub use bindings::{Base, Bindings, Description};
 pub use emulated::Emulated;
-pub use shipped::{find, machine_names, machines};
+pub use shipped::{Shipped, find, machine_names, machines};
 pub use simulated::Simulated;
 
 use crate::problem::Problem;

@@ -20,15 +20,23 @@ pub fn machine_names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
+/// A machine that comes with the program.
+pub struct Shipped {
+    /// What its file says.
+    pub description: Description,
+    /// The machine, switched off.
+    pub machine: Box<dyn Machine>,
+}
+
 /// The machines that come with the program.
 ///
 /// # Errors
 /// One of their files has a mistake.
-pub fn machines() -> Result<Vec<(Description, Box<dyn Machine>)>, Problem> {
+pub fn machines() -> Result<Vec<Shipped>, Problem> {
     let described = SHIPPED.iter().map(|(name, text)| {
         let description = Description::parse(name, text)?;
         let machine = made(description.clone())?;
-        Ok((description, machine))
+        Ok(Shipped { description, machine })
     });
     described.collect()
 }
