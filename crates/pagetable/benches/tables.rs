@@ -17,13 +17,14 @@ mod peers;
 use linear::Linear;
 use peers::{Aarch64Paging, PageTableMultiarch, X86};
 use std::hint::black_box;
+use std::marker::PhantomData;
 use std::time::Instant;
 use vcm::{
     Attributes, PhysicalAddress, SIZE_1M, SIZE_2M, SIZE_4K, SIZE_16M, SIZE_64K, Security, Shareability, Span,
 };
 use vcm_pagetable::aarch64::{Contiguous, Stage1, Stage1Config};
 use vcm_pagetable::arm_short::{ArmShort, Config};
-use vcm_pagetable::{Format, Gather, PageTable, Segment};
+use vcm_pagetable::{Format, Gather, PageTable, Segment, amd, riscv, vtd};
 
 /// One call.
 #[derive(Clone, Copy)]
@@ -40,15 +41,32 @@ pub(crate) trait Subject {
     fn translate(&self, at: u64) -> u64;
 }
 
-/// A table of this crate.
-struct Ours<F: Format> {
-    memory: Linear<F::Word>,
-    table: PageTable<F>,
+/// What is mapped: a constant, as it is to the other crates.
+trait Shared {
+    const ATTRIBUTES: Attributes;
 }
 
-const ATTRIBUTES: Attributes = Attributes::READ_WRITE.with_shareability(Shareability::Inner);
+/// Inner shareable.
+struct Inner;
+/// Outer shareable, for formats that know nothing else.
+struct Outer;
 
-impl<F: Format> Ours<F> {
+impl Shared for Inner {
+    const ATTRIBUTES: Attributes = Attributes::READ_WRITE.with_shareability(Shareability::Inner);
+}
+
+impl Shared for Outer {
+    const ATTRIBUTES: Attributes = Attributes::READ_WRITE;
+}
+
+/// A table of this crate.
+struct Ours<F: Format, S> {
+    memory: Linear<F::Word>,
+    table: PageTable<F>,
+    shared: PhantomData<S>,
+}
+
+impl<F: Format, S: Shared> Ours<F, S> {
     fn new(config: F::Config) -> Self {
         Self::of_format(F::new(config).expect("the format has it"))
     }
@@ -56,16 +74,16 @@ impl<F: Format> Ours<F> {
     fn of_format(format: F) -> Self {
         let mut memory = Linear::new();
         let table = PageTable::of_format(format, &mut memory).expect("there is memory for a root");
-        Self { memory, table }
+        Self { memory, table, shared: PhantomData }
     }
 }
 
-impl<F: Format> Subject for Ours<F> {
+impl<F: Format, S: Shared> Subject for Ours<F, S> {
     #[inline(never)]
     fn map(&mut self, call: Call) {
         let segment = Segment { physical: PhysicalAddress::new(call.physical), len: call.len };
         self.table
-            .map(&mut self.memory, call.at, [segment].into_iter(), ATTRIBUTES)
+            .map(&mut self.memory, call.at, [segment].into_iter(), S::ATTRIBUTES)
             .expect("the range is free");
     }
 
@@ -228,7 +246,7 @@ fn main() {
     // The others do not mark entries as contiguous, or were told not to.
     let stage1 = |who| {
         let format = Stage1::new(config).expect("the architecture has it");
-        Ours::<Stage1>::of_format(format.with_contiguous(match who {
+        Ours::<Stage1, Inner>::of_format(format.with_contiguous(match who {
             Who::All => Contiguous::NotUsed,
             Who::Groups => Contiguous::Used,
         }))
@@ -263,7 +281,7 @@ fn main() {
         print(
             row.name,
             [
-                Some(map_and_unmap(&mut Ours::<ArmShort>::new(Config::default()), arm_short)),
+                Some(map_and_unmap(&mut Ours::<ArmShort, Inner>::new(Config::default()), arm_short)),
                 Some(map_and_unmap(&mut stage1(row.who), row)),
                 all.then(|| map_and_unmap(&mut PageTableMultiarch::new(), row)),
                 all.then(|| map_and_unmap(&mut X86::new(), row)),
@@ -271,17 +289,58 @@ fn main() {
             ],
         );
     }
+    if !quick {
+        other_formats(is_wanted);
+    }
     if !quick && !is_wanted("translate") {
         return;
     }
     print(
         "translate: throughput / latency",
         [
-            Some(translate(&mut Ours::<ArmShort>::new(Config::default()))),
+            Some(translate(&mut Ours::<ArmShort, Inner>::new(Config::default()))),
             Some(translate(&mut stage1(Who::All))),
             Some(translate(&mut PageTableMultiarch::new())),
             Some(translate(&mut X86::new())),
             Some(translate(&mut Aarch64Paging::new())),
         ],
     );
+}
+
+/// The formats of other IOMMUs. VT-d's first stage has the entries that the crate x86_64 writes.
+fn other_formats(is_wanted: impl Fn(&str) -> bool) {
+    println!("\nns per call, map / unmap, tables of 4 levels; the ratio is x86_64 to VT-d's first stage\n");
+    println!(
+        "{:<36}{:>18}{:>18}{:>18}{:>18}{:>18}   ratio",
+        "", "VT-d first", "VT-d second", "RISC-V Sv48", "AMD v1", "x86_64"
+    );
+    let first = vtd::FirstStageConfig {
+        levels: vtd::FirstStageLevels::Four,
+        host_bits: 48,
+        largest_page: vtd::LargestPage::Size1G,
+        memory_types: vtd::MemoryTypes::Ignored,
+    };
+    let second = vtd::SecondStageConfig::new(vtd::SecondStageLevels::Four, 48);
+    let sv48 = riscv::FirstStageConfig {
+        mode: riscv::FirstStageMode::Sv48,
+        physical_bits: 48,
+        svnapot: riscv::Svnapot::Absent,
+        svpbmt: riscv::Svpbmt::Absent,
+    };
+    let amd = amd::Config { mode: amd::Mode::Four, physical_bits: 48, no_snoop: amd::NoSnoop::Honoured };
+    for row in rows(SIZE_2M).iter().filter(|row| row.who == Who::All && is_wanted(row.name)) {
+        let times = [
+            map_and_unmap(&mut Ours::<vtd::FirstStage, Outer>::new(first), row),
+            map_and_unmap(&mut Ours::<vtd::SecondStage, Outer>::new(second), row),
+            map_and_unmap(&mut Ours::<riscv::FirstStage, Outer>::new(sv48), row),
+            map_and_unmap(&mut Ours::<amd::AmdV1, Outer>::new(amd), row),
+            map_and_unmap(&mut X86::new(), row),
+        ];
+        print!("{:<36}", row.name);
+        for [map, unmap] in times {
+            print!("{:>18}", format!("{map:.1} / {unmap:.1}"));
+        }
+        println!("   {:.2} / {:.2}", times[4][0] / times[0][0], times[4][1] / times[0][1]);
+    }
+    println!();
 }
