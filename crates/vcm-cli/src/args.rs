@@ -48,8 +48,9 @@ pub enum Command {
 /// Which machine, and what it calls things.
 #[derive(clap::Args, Debug)]
 pub struct MachineArguments {
-    /// The machine: a shipped one (`vcm machines`) or a device tree blob. [default: the scenario's, or msm8x60]
-    #[arg(long, short, value_name = "NAME|FILE.dtb")]
+    /// The machine: a shipped one (`vcm machines`), a machine's file or a device tree blob. [default: the scenario's, or
+    /// msm8x60]
+    #[arg(long, short, value_name = "NAME|FILE.toml|FILE.dtb")]
     pub machine: Option<String>,
     /// Let a role of the scenario be played by this device. Can be given several times.
     #[arg(long, value_name = "ROLE=DEVICE")]

@@ -2,6 +2,7 @@
 
 use super::{Base, Description, Emulated, Machine, Simulated};
 use crate::problem::Problem;
+use std::path::Path;
 
 /// Name and file of each.
 const SHIPPED: [(&str, &str); 8] = [
@@ -41,15 +42,25 @@ pub fn machines() -> Result<Vec<Shipped>, Problem> {
     described.collect()
 }
 
-/// The shipped machine with that name, or the machine of the device tree blob at that path.
+/// The shipped machine with that name, or the machine of the file at that path: a machine's own, or a device tree blob.
 ///
 /// # Errors
-/// There is neither, or the tree describes no machine.
+/// There is neither, or the file describes no machine.
 pub fn find(name_or_path: &str) -> Result<Box<dyn Machine>, Problem> {
-    match description(name_or_path) {
-        Some(description) => made(description?),
-        None => Ok(Box::new(Simulated::from_file(name_or_path)?)),
+    if let Some(description) = description(name_or_path) {
+        return made(description?);
     }
+    let path = Path::new(name_or_path);
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        return Ok(Box::new(Simulated::from_file(name_or_path)?));
+    }
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Problem::new(format!("{name_or_path}: {error}")))?;
+    let name = path.with_extension("");
+    let description = Description::parse(&name.to_string_lossy(), &text)?;
+    let name =
+        name.file_name().map_or_else(|| description.name.clone(), |name| name.to_string_lossy().into());
+    made(Description { name, ..description })
 }
 
 /// The file of the shipped machine with that name.

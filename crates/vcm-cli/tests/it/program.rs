@@ -103,7 +103,11 @@ fn exit_statuses_tell_failed_from_wrong() {
             format!("vcm: {file}:21:1: association.device: \"codec\" is bound to vcodec"),
         ),
         (run(&walkthrough, &["--bind", "codec"]), "vcm: --bind codec: expected ROLE=DEVICE".into()),
-        (run(&walkthrough, &["--machine", file]), format!("vcm: {file}: not a device tree")),
+        (run(&walkthrough, &["--machine", file]), format!("vcm: {file}:1:1: tree: this key is missing")),
+        (
+            vcm(&["topology", concat!(env!("CARGO_MANIFEST_DIR"), "/src/main.rs")]),
+            concat!("vcm: ", env!("CARGO_MANIFEST_DIR"), "/src/main.rs: not a device tree").into(),
+        ),
         (
             run("machine = \"nokia\"", &[]),
             format!("vcm: {file}:1:1: machine: no machine and no device tree blob is called \"nokia\""),
@@ -235,6 +239,36 @@ fn what_a_machine_cannot_do_is_no_failure() {
     let output = vcm(&["run", "walkthrough", "--machine", "qemu-smmuv4"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("did you mean \"qemu-smmuv3\"?"), "{}", text(&output.stderr));
+}
+
+/// A machine's file can be anybody's; its mistakes have a place.
+#[test]
+fn a_machine_s_file_can_be_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let path = file.to_str().unwrap();
+    let text_of =
+        |rest: &str| format!("about = \"mine\"\n{rest}\n[roles]\ncodec = \"encoder@10202000\"\n[memories]\n");
+    std::fs::write(&file, text_of("tree = \"two-banks\"")).unwrap();
+    let output = vcm(&["run", "walkthrough", "--machine", path]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("walkthrough on mine\n"));
+    for (wrong, told) in [
+        (
+            "qemu = \"vt-e\"",
+            "mine.toml:2:1: qemu: \"vt-e\" is none of the words that go here; did you mean \"vt-d\"?",
+        ),
+        ("tree = \"oak\"", "no device tree is called oak"),
+        ("", "tree"),
+        ("qemu = \"vt-d\"\ntree = \"two-banks\"", "mine.toml:3"),
+    ] {
+        std::fs::write(&file, text_of(wrong)).unwrap();
+        let output = vcm(&["run", "walkthrough", "--machine", path]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        assert!(text(&output.stderr).contains(told), "{wrong}: {}", text(&output.stderr));
+    }
+    let output = vcm(&["run", "walkthrough", "--machine", "/nowhere/mine.toml"]);
+    assert!(text(&output.stderr).contains("/nowhere/mine.toml: "), "{}", text(&output.stderr));
 }
 
 /// A machine whose QEMU is not there, or is too old, says which version is needed.
