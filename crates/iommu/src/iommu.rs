@@ -1,8 +1,8 @@
 //! What every driver offers.
 
 use crate::{
-    FaultRecord, Feature, Invalidation, IommuError, Stall, TableFormat, TableLimits, Translation, Unresponsive,
-    Way,
+    FaultRecord, Feature, Invalidation, IommuError, Stall, TableFormat, TableLimits, Translation,
+    Unresponsive, Way,
 };
 use core::fmt;
 use vcm::{Answer, Attributes, FaultAccess, Key, Label, PhysicalAddress, Span};
@@ -161,7 +161,8 @@ pub trait Iommu {
     }
 
     /// Initialises the hardware anew, after it was reset, fell silent or reported that it lost its way: every
-    /// attached stream translates as before, every other one is blocked, and all caches are empty.
+    /// attached stream translates as before, every other one is blocked, and all caches are empty. A stream whose
+    /// detaching was not seen to complete is among the others.
     ///
     /// # Errors
     /// [`Unresponsive`]: it does not answer still. The call may be repeated.

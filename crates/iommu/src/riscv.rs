@@ -58,11 +58,8 @@ mod domain;
 mod driver;
 mod faults;
 mod interface;
-pub(crate) mod numbers;
 mod port;
-pub(crate) mod ranges;
 pub mod spec;
-pub(crate) mod streams;
 
 pub use config::{Config, Interrupts, Svnapot};
 pub use domain::PAGEWISE_LIMIT;

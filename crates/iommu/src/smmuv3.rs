@@ -70,15 +70,14 @@ mod domain;
 mod entry;
 mod errors;
 mod events;
+mod interface;
 mod queue;
 mod ranges;
-mod seam;
 mod smmu;
 pub mod spec;
 mod statistics;
 mod streams;
 mod table;
-mod tags;
 mod tlb;
 
 pub use capabilities::Capabilities;

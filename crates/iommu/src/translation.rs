@@ -101,10 +101,15 @@ impl fmt::Display for TableFormat {
             Self::VtdFirstStage { levels } => write!(f, "VT-d first stage, {levels} levels"),
             Self::VtdSecondStage { levels } => write!(f, "VT-d second stage, {levels} levels"),
             Self::AmdV1 { levels } => write!(f, "AMD v1, {levels} levels"),
-            Self::RiscvFirstStage { levels } => write!(f, "RISC-V Sv{}", 9 * levels + 12),
-            Self::RiscvSecondStage { levels } => write!(f, "RISC-V Sv{}x4", 9 * levels + 12),
+            Self::RiscvFirstStage { levels } => write!(f, "RISC-V Sv{}", riscv_bits(*levels)),
+            Self::RiscvSecondStage { levels } => write!(f, "RISC-V Sv{}x4", riscv_bits(*levels)),
         }
     }
+}
+
+/// The number in the name of a RISC-V format: bits of input address of the first stage.
+fn riscv_bits(levels: u8) -> u32 {
+    9 * u32::from(levels) + 12
 }
 
 /// How an IOMMU would have its domains translate, were it asked.

@@ -40,7 +40,8 @@
 //! # What holds
 //! 1. **A stream that is attached to nothing is blocked.** The feature BYPASS is never accepted, and `bypass` is
 //!    cleared before the device goes live. Before [`VirtioIommu::probe`] a device with `bypass` set lets everything
-//!    pass, as firmware wants it.
+//!    pass, as firmware wants it. A device that does not detach endpoints when it is reset, as it must (5.13.5; QEMU
+//!    10.0 is one), lets those of another driver before pass until they are attached here.
 //! 2. **One thing at a time is in doubt.** A request that did not complete may still be done, but before anything else
 //!    is asked, it must have come back, and what it may have left is undone: a stream is detached, addresses are
 //!    unmapped. So a call that answered [`Unresponsive`](crate::Unresponsive) can be repeated, and a stream that was

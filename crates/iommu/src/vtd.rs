@@ -71,11 +71,13 @@
 //!   The hardware reports both as [`Permission`](vcm::FaultReason::Permission), and so does this driver. Who owns the
 //!   tables can tell. The first stage reports [`Translation`](vcm::FaultReason::Translation).
 //! - **Addresses of faults are those of pages** (4 KiB): the hardware records no more.
-//! - **0xfee0_0000 to 0xfeef_ffff** ([`INTERRUPT_ADDRESSES`]) are interrupts, whatever a table says. No device address may be given out there, and
-//!   no translation may lead there.
+//! - **0xfee0_0000 to 0xfeef_ffff** ([`INTERRUPT_ADDRESSES`]) are interrupts, whatever a table says. No device address
+//!   may be given out there, and no translation may lead there.
 //! - **Caching mode**, in which hardware (in fact: virtual machines' monitors) remembers what is not mapped, is refused
 //!   by [`Vtd::probe`]: nobody tells the driver of new mappings.
 //! - **Write buffers** (`CAP.RWBF`, chipsets of 2008) need [`Vtd::flush_write_buffer`] after mapping.
+//! - **What firmware left on**: protected memory regions (`CAP.PLMR`, `CAP.PHMR`) and advanced fault logging (`CAP.AFL`)
+//!   stay as they are. Regions may block what a domain maps; a log takes the faults that this driver looks for elsewhere.
 //! - Nested translation, device TLBs, page requests, PASIDs other than 0 and posted interrupts are not used.
 
 mod config;

@@ -3,7 +3,7 @@
 #[path = "space/fake.rs"]
 mod fake;
 
-use fake::{Fake, Memory};
+use fake::{Afterwards, Fake, Memory};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use vcm::{
@@ -150,6 +150,24 @@ fn tables_wait_for_the_invalidation() {
     }
 }
 
+/// What takes the place of something that caches may still hold would not be seen: the invalidation comes first.
+#[test]
+fn nothing_is_mapped_while_an_invalidation_is_due() {
+    for way in ways() {
+        let Way::Tables(_) = way else { continue };
+        let mut rig = Rig::new(way);
+        rig.map(0, 0x4000_0000, PAGE).unwrap();
+        rig.iommu.fail_at(1);
+        assert_eq!(rig.unmap(span(0, PAGE)), Err(HardwareErrorKind::Unresponsive), "{way:?}");
+        assert_eq!(rig.map(0, 0x5000_0000, PAGE), Err(HardwareErrorKind::Unresponsive), "{way:?}");
+        assert_eq!(rig.space.walk(&rig.memory, 0), None, "{way:?}");
+        rig.iommu.repair();
+        rig.map(0, 0x5000_0000, PAGE).unwrap();
+        assert!(rig.iommu.invalidated(rig.space.domain(), 0), "{way:?}");
+        rig.end();
+    }
+}
+
 #[test]
 fn a_space_that_cannot_be_destroyed_comes_back() {
     for way in ways() {
@@ -197,6 +215,56 @@ fn requests_are_whole_or_not_at_all() {
     }
 }
 
+/// A mapping whose answer is lost may be there: it is taken back, or the error says so and it is unmapped later.
+#[test]
+fn requests_that_are_not_answered_are_not_forgotten() {
+    let way = *ways().last().unwrap();
+    for (step, afterwards) in
+        (1..=3).flat_map(|step| [(step, Afterwards::Answers), (step, Afterwards::Silent)])
+    {
+        let mut rig = Rig::new(way);
+        let blocks: Vec<Segment> = (0..3).map(|n| block(0x4000_0000 + n * 3 * PAGE, PAGE)[0]).collect();
+        let segments = Segments::new(&blocks, 0, 3 * PAGE);
+        rig.iommu.lose_at(step, afterwards);
+        let mapped =
+            rig.space.map(&mut rig.iommu, &mut rig.memory, PAGE, segments.clone(), Attributes::READ_WRITE);
+        let there = rig.iommu.mapped(rig.space.domain());
+        match afterwards {
+            Afterwards::Answers => {
+                assert_eq!(mapped.unwrap_err().kind, HardwareErrorKind::Unresponsive);
+                assert_eq!(there, 0, "mapping {step} is left");
+            }
+            Afterwards::Silent => {
+                assert_eq!(mapped.unwrap_err().kind, HardwareErrorKind::HalfDone);
+                assert_eq!(there, step as usize);
+                assert_eq!(rig.unmap(span(0, 8 * PAGE)), Err(HardwareErrorKind::Unresponsive));
+                rig.iommu.repair();
+                rig.unmap(span(0, 8 * PAGE)).unwrap();
+                assert_eq!(rig.iommu.mapped(rig.space.domain()), 0, "mapping {step} is left");
+            }
+        }
+        rig.space.map(&mut rig.iommu, &mut rig.memory, PAGE, segments, Attributes::READ_WRITE).unwrap();
+        rig.end();
+    }
+}
+
+/// What does not fit below the end of the space does not go on at its start.
+#[test]
+fn requests_end_where_the_addresses_end() {
+    let way = *ways().last().unwrap();
+    let mut rig = Rig::new(way);
+    let blocks = [block(0x4000_0000, PAGE)[0], block(0x5000_0000, PAGE)[0]];
+    let at = u64::MAX - (PAGE - 1);
+    let both = Segments::new(&blocks, 0, 2 * PAGE);
+    let mapped = rig.space.map(&mut rig.iommu, &mut rig.memory, at, both, Attributes::READ_WRITE);
+    assert_eq!(mapped.unwrap_err().kind, HardwareErrorKind::Address);
+    assert_eq!(rig.iommu.mapped(rig.space.domain()), 0);
+    rig.map(at, 0x4000_0000, PAGE).unwrap();
+    assert_eq!(rig.space.walk(&rig.memory, u64::MAX).map(PhysicalAddress::raw), Some(0x4000_0000 + PAGE - 1));
+    rig.unmap(span(at, PAGE)).unwrap();
+    rig.end();
+}
+
 #[test]
 fn limits_take_page_sizes_away() {
     let small =
@@ -213,6 +281,48 @@ fn limits_take_page_sizes_away() {
                 assert!(all.contains(1 << 16) && !fewer.contains(1 << 16), "{format}");
             }
             _ => {}
+        }
+    }
+}
+
+/// Formats that there are not are refused, whatever numbers they have, and can be told of.
+#[test]
+fn formats_that_cannot_be_are_refused() {
+    let granules = [Granule::Size4K, Granule::Size16K, Granule::Size64K];
+    for number in 0..=u8::MAX {
+        let [levels, input_bits, output_bits, start_level] = [number; 4];
+        let mut formats = vec![
+            TableFormat::VtdFirstStage { levels },
+            TableFormat::VtdSecondStage { levels },
+            TableFormat::AmdV1 { levels },
+            TableFormat::RiscvFirstStage { levels },
+            TableFormat::RiscvSecondStage { levels },
+        ];
+        for granule in granules {
+            formats.push(TableFormat::Aarch64Stage1 { granule, input_bits, output_bits: 48 });
+            formats.push(TableFormat::Aarch64Stage1 { granule, input_bits: 39, output_bits });
+            let second = |input_bits, output_bits, start_level| TableFormat::Aarch64Stage2 {
+                granule,
+                input_bits,
+                output_bits,
+                start_level,
+            };
+            formats.extend([
+                second(input_bits, 48, 1),
+                second(40, output_bits, 1),
+                second(40, 48, start_level),
+            ]);
+        }
+        for format in formats {
+            let described = vcm_iommu::AnyTable::describe(format, TableLimits::NONE);
+            assert!(described.is_err() || number <= 64, "{format}");
+            let mut iommu = Fake::new(Way::Tables(format));
+            let mut memory = Memory::default();
+            match AddressSpace::new(&mut iommu, &mut memory) {
+                Ok(space) => space.destroy(&mut iommu, &mut memory).map_err(|(_, error)| error).unwrap(),
+                Err(error) => assert_eq!(error.kind, HardwareErrorKind::NotSupported, "{format}"),
+            }
+            assert_eq!((memory.tables(), iommu.domains()), (0, 0), "{format}");
         }
     }
 }

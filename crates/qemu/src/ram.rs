@@ -86,7 +86,8 @@ impl Ram {
         Ok(start)
     }
 
-    /// Takes back `size` bytes that [`Self::allocate`] gave at `address`. Anything else is passed over.
+    /// Takes back `size` bytes that [`Self::allocate`] gave at `address`. Anything else is passed over, but for a
+    /// debug build, which panics: somebody frees what is not his.
     pub fn free(&self, address: PhysicalAddress, size: u64) {
         let was_used = self.area().free(address.raw(), size);
         debug_assert!(was_used, "{size:#x} bytes at {address} are freed, but not in use");

@@ -139,6 +139,9 @@ fn what_cannot_be_started_is_told() {
     }
     let error = IommuMachine::builder(IommuModel::Riscv).memory(6).start().unwrap_err();
     assert!(error.to_string().contains("too few"), "{error}");
+    // More would be above 4 GiB, where nobody looks for it.
+    let error = IommuMachine::builder(IommuModel::VtdLegacy).memory(2816).start().unwrap_err();
+    assert!(error.to_string().contains("too many"), "{error}");
     let error = IommuMachine::builder(IommuModel::Riscv).program("/nonexistent/qemu").start().unwrap_err();
     assert!(error.to_string().starts_with("/nonexistent/qemu 10.0 or newer is needed"), "{error}");
     let machine = start(IommuModel::NoneOnArm, &EDUS);

@@ -4,7 +4,7 @@ use super::port::Port;
 use super::spec::{
     self, BufferBase, CompletionWait, DeviceTableBase, InvalidatePages, OfDevice, PagesAddress,
 };
-use crate::riscv::ranges::Pages;
+use crate::ranges::Pages;
 use crate::{Reach, Registers, SharedMemory, StreamId, Unresponsive};
 use vcm::PhysicalAddress;
 

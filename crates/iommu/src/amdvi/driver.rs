@@ -6,8 +6,8 @@ use super::events::EventLog;
 use super::port::Port;
 use super::spec::{self, Control, Features};
 use super::{Config, Interrupts};
-use crate::riscv::numbers::Numbers;
-use crate::riscv::streams::Streams;
+use crate::numbers::Numbers;
+use crate::streams::{Standing, Streams};
 use crate::{ProbeError, Registers, SharedMemory, StreamId, Unresponsive};
 use vcm::{Arena, OutOfMemory, PhysicalAddress};
 
@@ -99,8 +99,10 @@ impl<R: Registers, M: SharedMemory> AmdVi<R, M> {
             return Err(self.port.unresponsive("the extended features are not what they were"));
         }
         for attachment in self.streams.iter() {
-            if let Some(domain) = self.domains.get(attachment.domain) {
-                self.table.open(&mut self.port.memory, attachment.stream, domain);
+            let domain = self.domains.get(attachment.domain);
+            match domain.filter(|_| attachment.standing != Standing::Leaving) {
+                Some(domain) => self.table.open(&mut self.port.memory, attachment.stream, domain),
+                None => self.table.block(&mut self.port.memory, attachment.stream),
             }
         }
         let found = self.port.control()?;
@@ -165,10 +167,16 @@ impl<R: Registers, M: SharedMemory> AmdVi<R, M> {
         &mut self,
         commands: impl Iterator<Item = Command> + Clone,
     ) -> Result<(), Unresponsive> {
+        self.ready()?;
+        self.commands.run(&mut self.port, commands)
+    }
+
+    /// Whether commands have the effect that is expected of them.
+    pub(super) fn ready(&self) -> Result<(), Unresponsive> {
         if self.power == Power::Down {
             return Err(self.port.unresponsive("it is to be recovered"));
         }
-        self.commands.run(&mut self.port, commands)
+        Ok(())
     }
 }
 

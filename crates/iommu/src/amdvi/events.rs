@@ -68,6 +68,8 @@ impl EventLog {
         &mut self,
         port: &mut Port<R, M>,
     ) -> Result<Option<FaultRecord>, Unresponsive> {
+        // One wait for all events that are announced and do not come.
+        let mut polls = port.config.polls;
         // What comes meanwhile can wait for the next call: this one ends.
         for _ in 0..self.entries() {
             if self.head == self.tail {
@@ -76,7 +78,7 @@ impl EventLog {
                     return Ok(None);
                 }
             }
-            match self.take(port) {
+            match self.take(port, &mut polls) {
                 Some(Told::Fault(record)) => return Ok(Some(record)),
                 Some(Told::Command) => self.command_errors = self.command_errors.saturating_add(1),
                 Some(Told::Nothing) => {}
@@ -86,15 +88,17 @@ impl EventLog {
         Ok(None)
     }
 
-    /// Takes one event. `None`: it was announced, and never came.
-    fn take<R: Registers, M: SharedMemory>(&mut self, port: &mut Port<R, M>) -> Option<Told> {
+    /// Takes one event. `None`: it was announced, and never came, for `polls` reads.
+    fn take<R: Registers, M: SharedMemory>(
+        &mut self,
+        port: &mut Port<R, M>,
+        polls: &mut u32,
+    ) -> Option<Told> {
         let at = PhysicalAddress::new(self.at(self.head));
         // Some hardware moves the tail before it writes the event, as Linux's driver notes.
         let mut event = Event::from_bits(port.memory.read64(at));
-        for _ in 0..port.config.polls {
-            if event.code() != 0 {
-                break;
-            }
+        while event.code() == 0 && *polls > 0 {
+            *polls -= 1;
             event = Event::from_bits(port.memory.read64(at));
         }
         let address = port.memory.read64(PhysicalAddress::new(at.raw() + 8));

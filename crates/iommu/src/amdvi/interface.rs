@@ -4,8 +4,8 @@ use super::AmdVi;
 use super::commands::Command;
 use super::device_table::{Domain, Path};
 use super::spec;
-use crate::riscv::ranges::{Ranges, Sizes};
-use crate::riscv::streams::Standing;
+use crate::ranges::{Ranges, Sizes};
+use crate::streams::Standing;
 use crate::{
     DomainId, FaultRecord, Feature, Invalidation, Iommu, IommuError, Registers, SharedMemory, StreamId,
     TableFormat, TableLimits, Translation, Unresponsive, Way,
@@ -83,7 +83,7 @@ impl<R: Registers, M: SharedMemory> Iommu for AmdVi<R, M> {
             && now.domain == key
             && now.standing == Standing::Settled
         {
-            return Ok(());
+            return Ok(self.ready()?);
         }
         self.streams.reserve()?;
         // An entry has several words, and the hardware may read it at any moment: it is changed while it blocks.
@@ -101,7 +101,7 @@ impl<R: Registers, M: SharedMemory> Iommu for AmdVi<R, M> {
         };
         let key = attachment.domain;
         let number = self.domains.get(key).map_or(0, |domain| domain.number);
-        self.streams.set(stream, key, Standing::Unsettled);
+        self.streams.set(stream, key, Standing::Leaving);
         self.table.block(&mut self.port.memory, stream);
         // Some implementations find cached translations by device, and never look at the entry: the domain's go, too.
         self.run([Command::device(stream), Command::domain(number)].into_iter())?;

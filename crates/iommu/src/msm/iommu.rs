@@ -30,14 +30,23 @@ struct Attached {
     master: MasterId,
     context: ContextId,
     domain: Key<TableRoots>,
+    /// The domain that it was to leave for `domain`, which was not seen to complete: it may translate by either.
+    former: Option<Key<TableRoots>>,
     state: State,
+}
+
+impl Attached {
+    /// Whether its transactions may translate by this domain.
+    fn may_use(&self, domain: Key<TableRoots>) -> bool {
+        self.domain == domain || self.former == Some(domain)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     /// Its transactions translate.
     Active,
-    /// It is to be blocked, or its attaching was not seen to complete.
+    /// It is to be blocked, or its attaching or moving was not seen to complete.
     Leaving,
 }
 
@@ -74,7 +83,7 @@ impl<R: Registers> Iommu for Smmu<R> {
 
     fn destroy_domain(&mut self, domain: DomainId) -> Result<(), IommuError> {
         let key = domain.key();
-        while let Some(&attached) = self.streams.attached.iter().find(|attached| attached.domain == key) {
+        while let Some(&attached) = self.streams.attached.iter().find(|attached| attached.may_use(key)) {
             let stream = StreamId(attached.master.0.into());
             if attached.state == State::Active {
                 return Err(IommuError::InUse { domain, stream });
@@ -97,8 +106,13 @@ impl<R: Registers> Iommu for Smmu<R> {
                 if attached.domain == key && self.bank(attached.context).is_some() {
                     return Ok(());
                 }
-                self.streams.attached[index].domain = key;
-                return self.set_roots(attached.context, roots).map_err(|error| self.refused(error));
+                let moved = self.set_roots(attached.context, roots);
+                let entry = &mut self.streams.attached[index];
+                entry.domain = key;
+                if moved.is_err() {
+                    (entry.former, entry.state) = (Some(attached.domain), State::Leaving);
+                }
+                return moved.map_err(|error| self.refused(error));
             }
             self.detach(stream)?;
         }
@@ -106,7 +120,7 @@ impl<R: Registers> Iommu for Smmu<R> {
         let place = self.streams.attached.partition_point(|other| other.master < master);
         self.streams
             .attached
-            .insert(place, Attached { master, context, domain: key, state: State::Active })?;
+            .insert(place, Attached { master, context, domain: key, former: None, state: State::Active })?;
         match self.activate(context, roots).and_then(|()| self.hold(context)) {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -134,7 +148,7 @@ impl<R: Registers> Iommu for Smmu<R> {
         // Those that did not leave yet may translate still.
         for index in 0..self.streams.attached.len() {
             let attached = self.streams.attached[index];
-            if attached.domain == key {
+            if attached.may_use(key) {
                 Self::invalidate(self, attached.context, invalidation).map_err(lost)?;
             }
         }
@@ -216,9 +230,12 @@ impl<R: Registers> Iommu for Smmu<R> {
 
     fn recover(&mut self) -> Result<(), Unresponsive> {
         self.reset().map_err(lost)?;
-        // What was being destroyed is gone now.
+        // What was being destroyed is gone now, and who was moving has arrived.
         let Self { streams, contexts, .. } = self;
         streams.attached.retain(|attached| contexts.get(attached.context.0).is_some());
+        for attached in streams.attached.iter_mut() {
+            (attached.former, attached.state) = (None, State::Active);
+        }
         Ok(())
     }
 }

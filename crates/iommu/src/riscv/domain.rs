@@ -2,8 +2,8 @@
 
 use super::commands::Command;
 use super::directory::Context;
-use super::ranges::{Pages, Ranges, Sizes};
 use super::spec::{self, Capabilities, Iohgatp, Iosatp, Iotinval, IotinvalAddress, Ta, Tc};
+use crate::ranges::{Pages, Ranges, Sizes};
 use crate::{Invalidation, Reach, Tables};
 
 /// More pages than this are not invalidated one by one.

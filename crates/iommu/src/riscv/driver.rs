@@ -4,11 +4,11 @@ use super::commands::{Command, CommandQueue};
 use super::directory::{Directory, Form};
 use super::domain::Domain;
 use super::faults::FaultQueue;
-use super::numbers::Numbers;
 use super::port::Port;
 use super::spec::{self, Capabilities, Ddtp, FaultCsr, Fctl, Iotinval, IotinvalAddress};
-use super::streams::Streams;
 use super::{Config, Interrupts};
+use crate::numbers::Numbers;
+use crate::streams::{Standing, Streams};
 use crate::{ProbeError, Registers, SharedMemory, Unresponsive};
 use vcm::{Arena, OutOfMemory, PhysicalAddress};
 
@@ -138,8 +138,14 @@ impl<R: Registers, M: SharedMemory> RiscvIommu<R, M> {
                 continue;
             };
             // Its place was made when it was attached: there is nothing to allocate.
-            if let Ok(at) = self.directory.place(&mut self.port.memory, attachment.stream) {
-                self.directory.write(&mut self.port.memory, at, &domain.context());
+            let Ok(at) = self.directory.place(&mut self.port.memory, attachment.stream) else {
+                continue;
+            };
+            match attachment.standing {
+                Standing::Settled | Standing::Unsettled => {
+                    self.directory.write(&mut self.port.memory, at, &domain.context());
+                }
+                Standing::Leaving => Directory::clear(&mut self.port.memory, at),
             }
         }
         self.wait_for_ddtp()?;
@@ -170,7 +176,10 @@ impl<R: Registers, M: SharedMemory> RiscvIommu<R, M> {
         }
         self.commands.restart(&mut self.port)?;
         let all = |func3| Command::translations(Iotinval::new().with_func3(func3), IotinvalAddress::new());
-        let rest = [Command::ALL_DEVICES, all(spec::VMA), all(spec::GVMA)].into_iter();
+        let has = self.capabilities;
+        // A command for what the capabilities do not name is illegal ("Command-Queue (CQ)").
+        let second = (has.sv32x4() || has.sv39x4() || has.sv48x4() || has.sv57x4()).then(|| all(spec::GVMA));
+        let rest = [Command::ALL_DEVICES, all(spec::VMA)].into_iter().chain(second);
         // The first stage of guests is reached guest by guest only.
         let domains = &self.domains;
         let all = (0..domains.slots()).filter_map(|slot| domains.get(domains.key_at(slot)?));

@@ -4,8 +4,8 @@ use super::commands::Command;
 use super::directory::Directory;
 use super::domain::Domain;
 use super::spec::{self, TrReqCtl, TrResponse};
-use super::streams::Standing;
 use super::{RiscvIommu, Svnapot};
+use crate::streams::Standing;
 use crate::{
     DomainId, FaultRecord, Feature, Invalidation, Iommu, IommuError, Registers, SharedMemory, StreamId,
     TableFormat, TableLimits, Tables, Translation, Unresponsive, Way,
@@ -111,7 +111,7 @@ impl<R: Registers, M: SharedMemory> Iommu for RiscvIommu<R, M> {
             && now.domain == key
             && now.standing == Standing::Settled
         {
-            return Ok(());
+            return Ok(self.ready()?);
         }
         self.streams.reserve()?;
         let at = self.directory.place(&mut self.port.memory, stream)?;
@@ -130,7 +130,7 @@ impl<R: Registers, M: SharedMemory> Iommu for RiscvIommu<R, M> {
         };
         let key = attachment.domain;
         let domain = self.domains.get(key).copied().unwrap_or(Domain::Identity);
-        self.streams.set(stream, key, Standing::Unsettled);
+        self.streams.set(stream, key, Standing::Leaving);
         match self.directory.place(&mut self.port.memory, stream) {
             Ok(at) => Directory::clear(&mut self.port.memory, at),
             // Somebody has taken the directory apart. What the hardware makes of it is not known.

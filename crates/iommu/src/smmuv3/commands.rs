@@ -44,8 +44,15 @@ impl<R: Registers, M: SharedMemory> Smmu<R, M> {
     /// Writes commands, and waits until all have completed.
     ///
     /// # Errors
-    /// [`Unresponsive`]: they did not complete in time, or one was refused (the others were carried out).
+    /// [`Unresponsive`]: they did not complete in time, or one was refused (the others were carried out), or the
+    /// hardware was not started.
     pub(super) fn issue(&mut self, commands: impl Iterator<Item = Command>) -> Result<(), Unresponsive> {
+        self.ready()?;
+        self.carry_out(commands)
+    }
+
+    /// The same, also while the hardware is being started.
+    pub(super) fn carry_out(&mut self, commands: impl Iterator<Item = Command>) -> Result<(), Unresponsive> {
         let mut wait = Wait { polls: self.config.polls, aborts: 0, refused: false };
         for command in commands.chain(core::iter::once(SYNC)) {
             self.push(command, &mut wait)?;

@@ -182,22 +182,20 @@ impl<R: Registers, M: SharedMemory> Smmu<R, M> {
         let nested = match translation {
             Translation::Identity | Translation::Requests => return Ok(Regime::Bypass),
             Translation::Tables(Tables { format: TableFormat::Aarch64Stage1 { .. }, .. }) => {
-                let asid = self.asids.take()?;
-                let asid = asid.ok_or(IommuError::NoFreeSlot(self.asids.count()))?;
-                return Ok(Regime::First { asid });
+                return Ok(Regime::First { asid: self.asids.take()? as u16 });
             }
             Translation::Tables(_) => false,
             Translation::Nested { .. } => true,
         };
-        let vmid = self.vmids.take()?.ok_or(IommuError::NoFreeSlot(self.vmids.count()))?;
+        let vmid = self.vmids.take()? as u16;
         Ok(if nested { Regime::Nested { vmid } } else { Regime::Second { vmid } })
     }
 
     fn give_regime(&mut self, regime: Regime) {
         match regime {
             Regime::Bypass => {}
-            Regime::First { asid } => self.asids.give(asid),
-            Regime::Second { vmid } | Regime::Nested { vmid } => self.vmids.give(vmid),
+            Regime::First { asid } => self.asids.give(asid.into()),
+            Regime::Second { vmid } | Regime::Nested { vmid } => self.vmids.give(vmid.into()),
         }
     }
 

@@ -5,8 +5,8 @@ use super::domain::Domain;
 use super::queue::Queue;
 use super::streams::Attachment;
 use super::table::Table;
-use super::tags::Tags;
 use super::{Capabilities, Config, Interrupts, Message, Statistics, Unattached, commands, spec, tlb};
+use crate::numbers::Numbers;
 use crate::{ProbeError, Registers, SharedMemory, Stall, Unresponsive};
 use vcm::{Arena, List, OutOfMemory, PhysicalAddress};
 
@@ -27,11 +27,11 @@ pub struct Smmu<R, M> {
     pub(super) event_consumer: u32,
     /// `EVENTQ_CONS.OVACKFLG`.
     pub(super) event_overflow: bool,
-    /// What `CR0` is set to.
+    /// What `CR0` was seen to be set to; nothing while that is not known.
     pub(super) cr0: spec::Cr0,
     pub(super) domains: Arena<Domain>,
-    pub(super) asids: Tags,
-    pub(super) vmids: Tags,
+    pub(super) asids: Numbers,
+    pub(super) vmids: Numbers,
     /// Ascending by stream.
     pub(super) attachments: List<Attachment>,
     /// Transactions that wait for an answer.
@@ -53,7 +53,8 @@ impl<R: Registers, M: SharedMemory> Smmu<R, M> {
             return Err(ProbeError::Unknown { label, what, register: "IDR0", found });
         }
         let (command_queue, event_queue, table) = allocate(&capabilities, &config, &mut memory)?;
-        let (asids, vmids) = (Tags::new(capabilities.asids()), Tags::new(capabilities.vmids()));
+        let (asids, vmids) =
+            (Numbers::up_to(capabilities.asids() - 1), Numbers::up_to(capabilities.vmids() - 1));
         let mut smmu = Self {
             registers,
             memory,
@@ -80,7 +81,8 @@ impl<R: Registers, M: SharedMemory> Smmu<R, M> {
     }
 
     /// Stops the hardware: every transaction is refused and nothing is recorded, until [`Iommu::recover`] starts it
-    /// again. What the driver was told of domains and streams stays.
+    /// again. What the driver was told of domains and streams stays. Until then attaching and detaching answer
+    /// [`Unresponsive`], and take effect with it.
     ///
     /// [`Iommu::recover`]: crate::Iommu::recover
     ///
@@ -134,7 +136,7 @@ impl<R: Registers, M: SharedMemory> Smmu<R, M> {
         self.event_overflow = false;
 
         self.set_cr0(self.cr0.with_cmdqen(true))?;
-        self.issue([commands::forget_all_streams(), tlb::everything_of_all()].into_iter())?;
+        self.carry_out([commands::forget_all_streams(), tlb::everything_of_all()].into_iter())?;
         self.set_cr0(self.cr0.with_eventqen(true))?;
         if let Interrupts::Messages { events, errors } = self.config.interrupts {
             self.set_message(spec::EVENTQ_IRQ_CFG0, spec::EVENTQ_IRQ_CFG1, spec::EVENTQ_IRQ_CFG2, events);
@@ -189,9 +191,16 @@ impl<R: Registers, M: SharedMemory> Smmu<R, M> {
 
     fn set_cr0(&mut self, cr0: spec::Cr0) -> Result<(), Unresponsive> {
         let value = cr0.into_bits();
+        self.cr0 = spec::Cr0::new();
         self.registers.write(spec::CR0, value);
+        self.poll(spec::CR0ACK, "CR0ACK does not follow CR0", |raw| raw == value)?;
         self.cr0 = cr0;
-        self.poll(spec::CR0ACK, "CR0ACK does not follow CR0", |raw| raw == value).map(drop)
+        Ok(())
+    }
+
+    /// Whether the hardware translates, so that commands have the effect that is expected of them.
+    pub(super) fn ready(&mut self) -> Result<(), Unresponsive> {
+        if self.cr0.smmuen() { Ok(()) } else { Err(self.unresponsive("it is to be recovered")) }
     }
 
     /// Reads a register until it is as it shall be.

@@ -53,7 +53,7 @@ impl<R: Registers, M: SharedMemory> Smmu<R, M> {
         if let Ok(place) = self.place_of(stream) {
             let attachment = self.attachments[place];
             if attachment.settled && attachment.wanted == Some(wanted) {
-                return Ok(());
+                return Ok(self.ready()?);
             }
             if !attachment.settled {
                 // The hardware may have cached anything; a step to the new entry would not be safe.

@@ -124,10 +124,12 @@ impl AddressSpace {
         &self.streams
     }
 
-    /// Maps `segments`, one after the other, from `at` on, whole or not at all.
+    /// Maps `segments`, one after the other, from `at` on, whole or not at all. Where an [`unmap`](Self::unmap) was not
+    /// seen to complete, that comes first.
     ///
     /// # Errors
-    /// Any kind; nothing is mapped, unless the kind is `HalfDone`.
+    /// Any kind; nothing is mapped, unless the kind is `HalfDone`: then some of it may be, until these addresses are
+    /// unmapped.
     pub fn map<I: Iommu + ?Sized>(
         &mut self,
         iommu: &mut I,
@@ -137,7 +139,11 @@ impl AddressSpace {
         attributes: Attributes,
     ) -> Result<(), HardwareError> {
         match &mut self.mapping {
-            Mapping::Tables { table, .. } => table.map(memory, at, segments, attributes),
+            Mapping::Tables { table, pending } => {
+                // Caches may hold what was at these addresses, and pointers to tables that are not in use any more.
+                complete(table, pending, self.domain, iommu, memory)?;
+                table.map(memory, at, segments, attributes)
+            }
             Mapping::Requests(requests) => requests.map(iommu, self.domain, at, segments, attributes),
         }
     }
@@ -157,21 +163,13 @@ impl AddressSpace {
             Mapping::Requests(requests) => requests.unmap(iommu, self.domain, span),
             Mapping::Tables { table, pending } => {
                 table.unmap(memory, span, pending)?;
-                if pending.is_empty() {
-                    return Ok(());
-                }
-                // Also when nobody translates through it now: caches may keep what somebody did.
-                let label = iommu.label();
-                iommu
-                    .invalidate(self.domain, &Invalidation::from(&*pending))
-                    .map_err(|silent| IommuError::from(silent).of(label))?;
-                table.finish(core::mem::take(pending), memory);
-                Ok(())
+                complete(table, pending, self.domain, iommu, memory)
             }
         }
     }
 
-    /// Lets a stream translate through it.
+    /// Lets a stream translate through it. One that translates through another space is to be detached from that one
+    /// first, which would not hear of it.
     ///
     /// # Errors
     /// What [`Iommu::attach`] refuses. With `Unresponsive` the stream counts as attached, and is to be detached.
@@ -288,6 +286,26 @@ impl fmt::Debug for AddressSpace {
         shown.field("domain", &self.domain).field("root", &self.root());
         shown.field("streams", &&*self.streams).finish_non_exhaustive()
     }
+}
+
+/// Invalidates what was unmapped, and frees the tables that this removed.
+fn complete<I: Iommu + ?Sized>(
+    table: &AnyTable,
+    pending: &mut Gather,
+    domain: DomainId,
+    iommu: &mut I,
+    memory: &mut impl AnyTableMemory,
+) -> Result<(), HardwareError> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    // Also when nobody translates through it now: caches may keep what somebody did.
+    let label = iommu.label();
+    iommu
+        .invalidate(domain, &Invalidation::from(&*pending))
+        .map_err(|silent| IommuError::from(silent).of(label))?;
+    table.finish(core::mem::take(pending), memory);
+    Ok(())
 }
 
 /// An error of the page tables.

@@ -40,38 +40,40 @@ impl Requests {
         attributes: Attributes,
     ) -> Result<(), HardwareError> {
         let label = iommu.label();
+        let Some(whole) = whole(at, segments.clone())? else {
+            return Ok(());
+        };
+        if self.mapped.get(self.first_from(at)).is_some_and(|known| known.span.overlaps(whole)) {
+            return Err(HardwareError { kind: HardwareErrorKind::Occupied, at: label });
+        }
         let count = segments.clone().count();
         self.mapped.reserve(count).map_err(|_| of_tables(HardwareErrorKind::OutOfMemory))?;
-        let mut next = at;
+        let mut next = Some(at);
         for segment in segments {
             let (physical, len) = (segment.base, segment.len);
-            let told = match Span::new(next, len) {
-                Some(span) => iommu.map(domain, next, Segment { physical, len }, attributes).map(|()| span),
-                None => Err(IommuError::Address { at: next, len }),
+            let Some(span) = next.and_then(|next| Span::new(next, len)) else {
+                break;
             };
-            match told {
-                Ok(span) => {
-                    let index = self.first_from(next);
+            let told = iommu.map(domain, span.first(), Segment { physical, len }, attributes);
+            // What was not answered may be mapped: it is kept until the IOMMU has said that it is not.
+            let refused = match told {
+                Ok(()) | Err(IommuError::Unresponsive(_)) => {
+                    let index = self.first_from(span.first());
+                    let mapped = Mapped { span, physical, access: attributes.access };
                     // There is room: it was reserved.
-                    if self
-                        .mapped
-                        .insert(index, Mapped { span, physical, access: attributes.access })
-                        .is_err()
-                    {
-                        return Err(of_tables(HardwareErrorKind::OutOfMemory));
-                    }
-                    next = span.last().wrapping_add(1);
+                    let inserted = self.mapped.insert(index, mapped);
+                    debug_assert!(inserted.is_ok(), "no room was made for {span}");
+                    told.err()
                 }
-                Err(refused) => {
-                    let Some(done) = next.checked_sub(1).and_then(|last| Span::inclusive(at, last)) else {
-                        return Err(refused.of(label));
-                    };
-                    return match self.unmap(iommu, domain, done) {
-                        Ok(()) => Err(refused.of(label)),
-                        Err(_) => Err(HardwareError { kind: HardwareErrorKind::HalfDone, at: label }),
-                    };
-                }
+                Err(refused) => Some(refused),
+            };
+            if let Some(refused) = refused {
+                return match self.unmap(iommu, domain, whole) {
+                    Ok(()) => Err(refused.of(label)),
+                    Err(_) => Err(HardwareError { kind: HardwareErrorKind::HalfDone, at: label }),
+                };
             }
+            next = span.last().checked_add(1);
         }
         Ok(())
     }
@@ -119,4 +121,19 @@ impl Requests {
             }
         }
     }
+}
+
+/// All that is mapped with `segments` from `at` on; `None` for nothing.
+fn whole(at: u64, segments: Segments<'_>) -> Result<Option<Span>, HardwareError> {
+    let mut last = None;
+    for segment in segments {
+        let first = last.map_or(Some(at), |last: u64| last.checked_add(1));
+        let span = first.and_then(|first| Span::new(first, segment.len));
+        let memory = Span::new(segment.base.raw(), segment.len);
+        let (Some(span), Some(_)) = (span, memory) else {
+            return Err(of_tables(HardwareErrorKind::Address));
+        };
+        last = Some(span.last());
+    }
+    Ok(last.and_then(|last| Span::inclusive(at, last)))
 }

@@ -297,7 +297,9 @@ fn largest_page(limits: TableLimits) -> vtd::LargestPage {
 
 /// A number of levels that a format has not.
 const fn levels_error(levels: u8, least: u8, most: u8) -> ConfigError {
-    ConfigError::InputBits { bits: levels * 9 + 12, least: least * 9 + 12, most: most * 9 + 12 }
+    // A number of levels that nothing has may be any number.
+    let bits = levels.saturating_mul(9).saturating_add(12);
+    ConfigError::InputBits { bits, least: least * 9 + 12, most: most * 9 + 12 }
 }
 
 fn vtd_first_stage(levels: u8, limits: TableLimits) -> Result<vtd::FirstStage, ConfigError> {

@@ -3,7 +3,7 @@
 use super::request::Request;
 use super::{Mode, Vtd, spec};
 use crate::{Feature, IommuError, Registers, SharedMemory, TableFormat, Translation, Unresponsive};
-use vcm::{Key, List, OutOfMemory, PageSizes, PhysicalAddress};
+use vcm::{Key, List, OutOfMemory, PageSizes, PhysicalAddress, SIZE_1G, SIZE_2M, SIZE_4K};
 
 /// A domain.
 #[derive(Debug)]
@@ -28,11 +28,6 @@ struct PasidTables {
     directory: PhysicalAddress,
     table: PhysicalAddress,
 }
-
-const PAGE: u64 = SIZE_4K;
-const SIZE_4K: u64 = 1 << 12;
-const SIZE_2M: u64 = 1 << 21;
-const SIZE_1G: u64 = 1 << 30;
 
 impl Domain {
     /// The context entry of its requesters, as 64-bit words; the first one makes it present. The rest is 0.
@@ -78,6 +73,9 @@ impl Domain {
     pub(super) fn everything(&self) -> Request {
         match self.kind {
             Kind::FirstStage { .. } => Request::FirstStageOf { did: self.did },
+            // In scalable mode what passes untranslated is cached under its PASID ("Guidance to Software for
+            // Invalidations"; so do Linux's drivers/iommu/intel/pasid.c).
+            Kind::PassThrough if self.pasids.is_some() => Request::FirstStageOf { did: self.did },
             Kind::PassThrough | Kind::SecondStage { .. } => Request::IotlbOf { did: self.did },
         }
     }
@@ -168,8 +166,8 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
             return Err(IommuError::NotSupported(Feature::Format(tables.format)));
         }
         let (root, limit) = (tables.root, 1 << self.config.host_bits);
-        if root.raw() % PAGE != 0 || root.raw() >= limit {
-            return Err(IommuError::Root { root: root.raw(), align: PAGE, limit });
+        if root.raw() % SIZE_4K != 0 || root.raw() >= limit {
+            return Err(IommuError::Root { root: root.raw(), align: SIZE_4K, limit });
         }
         match tables.format {
             TableFormat::VtdFirstStage { levels } => Ok(Kind::FirstStage { root, levels }),
@@ -208,11 +206,11 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
         if self.mode == Mode::Legacy {
             return Ok(None);
         }
-        let directory = self.memory.allocate(PAGE, PAGE)?;
-        match self.memory.allocate(PAGE, PAGE) {
+        let directory = self.memory.allocate(SIZE_4K, SIZE_4K)?;
+        match self.memory.allocate(SIZE_4K, SIZE_4K) {
             Ok(table) => Ok(Some(PasidTables { directory, table })),
             Err(error) => {
-                self.memory.free(directory, PAGE);
+                self.memory.free(directory, SIZE_4K);
                 Err(error)
             }
         }
@@ -230,8 +228,8 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
             self.perform(&[everything])?;
         }
         if let Some(pasids) = pasids {
-            self.memory.free(pasids.table, PAGE);
-            self.memory.free(pasids.directory, PAGE);
+            self.memory.free(pasids.table, SIZE_4K);
+            self.memory.free(pasids.directory, SIZE_4K);
         }
         self.domains.remove(key);
         self.numbers.give_back(did);

@@ -11,7 +11,7 @@ use crate::{
     DomainId, FaultRecord, Invalidation, Iommu, IommuError, ProbeError, Registers, SharedMemory, StreamId,
     TableFormat, TableLimits, Translation, Unresponsive, Way,
 };
-use vcm::{Arena, Label, List, OutOfMemory, PhysicalAddress};
+use vcm::{Arena, Label, List, OutOfMemory, PhysicalAddress, SIZE_4K};
 
 /// The driver of one VT-d remapping unit. See the [module](super) for what it guarantees.
 #[derive(Debug)]
@@ -40,7 +40,6 @@ pub struct Vtd<R, M> {
     pub(super) fault_interrupt: Option<(u64, u32)>,
 }
 
-const PAGE: u64 = 4096;
 /// Two context tables for each of 256 buses.
 const CONTEXT_TABLES: usize = 512;
 /// Revisions of the architecture. Major versions told so far are 1 to 6.
@@ -57,11 +56,11 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
         let mut context_tables = List::new();
         context_tables.reserve(CONTEXT_TABLES)?;
         context_tables.extend_reserved((0..CONTEXT_TABLES).map(|_| None));
-        let root = memory.allocate(PAGE, PAGE)?;
+        let root = memory.allocate(SIZE_4K, SIZE_4K)?;
         let queue = match make_queue(&mut memory, &config, &found) {
             Ok(queue) => queue,
             Err(error) => {
-                memory.free(root, PAGE);
+                memory.free(root, SIZE_4K);
                 return Err(error.into());
             }
         };

@@ -71,9 +71,9 @@ impl Queue {
             .with_page(self.base.raw() >> 12)
     }
 
-    const fn next(&self, index: u32) -> u32 {
+    fn next(&self, index: u32) -> u32 {
         // `entries` is a power of two.
-        (index + 1) & (((self.pages * 4096) >> self.shift) as u32 - 1)
+        (index + 1) & (self.entries() - 1)
     }
 
     fn write(&self, memory: &mut impl SharedMemory, index: u32, descriptor: [u64; 2]) {

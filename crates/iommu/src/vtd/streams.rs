@@ -4,7 +4,7 @@ use super::domains::Domain;
 use super::request::Request;
 use super::{Mode, Vtd, spec};
 use crate::{IommuError, Registers, SharedMemory, StreamId, Unresponsive};
-use vcm::{Key, OutOfMemory, PhysicalAddress};
+use vcm::{Key, OutOfMemory, PhysicalAddress, SIZE_4K};
 
 /// A requester that is attached, or whose detaching did not complete.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,6 @@ pub(super) enum State {
 
 /// The last requester there can be.
 const LAST: StreamId = StreamId(0xffff);
-
-const PAGE: u64 = 4096;
 
 impl<R: Registers, M: SharedMemory> Vtd<R, M> {
     /// The requester's place in the list, or where it would be.
@@ -119,7 +117,7 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
             return Ok(entry);
         }
         let (index, offset) = self.locate(sid);
-        let table = self.memory.allocate(PAGE, PAGE)?;
+        let table = self.memory.allocate(SIZE_4K, SIZE_4K)?;
         self.context_tables[index] = Some(table);
         let root = PhysicalAddress::new(self.root.raw() + index as u64 * (spec::ROOT_ENTRY_BYTES / 2));
         let entry = spec::RootEntry::new().with_present(true).with_page(table.raw() >> 12);

@@ -109,6 +109,18 @@ fn an_event_that_comes_late_is_waited_for() {
     assert_eq!((iommu.next_fault(), iommu.fault_overflows()), (Ok(None), 1));
 }
 
+/// A device that announces a log full of events and writes none does not keep the driver for all of them.
+#[test]
+fn events_that_never_come_share_one_wait() {
+    let fake = Fake::new();
+    let mut iommu = fake.probe(Config { polls: 1000, ..config() });
+    fake.device().set(0x2018, 200 * 16);
+    fake.device().memory_reads = 0;
+    assert_eq!((iommu.next_fault(), iommu.fault_overflows()), (Ok(None), 200));
+    let reads = fake.device().memory_reads;
+    assert!(reads < 1000 + 3 * 200, "{reads} reads of memory");
+}
+
 #[test]
 fn a_tail_beyond_the_log_and_a_log_that_is_off() {
     let fake = Fake::new();

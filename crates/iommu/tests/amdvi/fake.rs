@@ -79,6 +79,8 @@ pub(crate) struct Device {
     /// An event that is not there yet.
     coming: Option<(u64, u64, u32)>,
     pub(crate) accesses: usize,
+    /// How often the driver has read memory.
+    pub(crate) memory_reads: usize,
     /// Accesses until the device falls silent.
     pub(crate) lives: Option<usize>,
     pub(crate) silence: u32,
@@ -104,6 +106,7 @@ impl Device {
             late: 0,
             coming: None,
             accesses: 0,
+            memory_reads: 0,
             lives: None,
             silence: u32::MAX,
             executed: vec![],
@@ -287,6 +290,7 @@ impl SharedMemory for Fake {
 
     fn read64(&mut self, address: PhysicalAddress) -> u64 {
         let mut device = self.device();
+        device.memory_reads += 1;
         if let Some((at, first, left)) = device.coming
             && at == address.raw()
         {

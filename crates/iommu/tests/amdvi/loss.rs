@@ -170,7 +170,7 @@ fn silence_during_recovery() {
             fake.device().lives = None;
             // What is half set up is not used.
             assert!(iommu.invalidate(one, &Invalidation::Everything).is_err());
-            assert!(iommu.detach(STREAMS[0]).is_err());
+            assert!(iommu.attach(STREAMS[0], one).is_err(), "it was attached, and is not now");
             iommu.recover().unwrap();
             iommu.attach(STREAMS[0], one).unwrap();
             assert_eq!(fake.read_of(STREAMS[0], 0x5000), Ok(0x11_1000));
@@ -195,6 +195,33 @@ fn recovery_keeps_the_iommu_on() {
         let _ = iommu.recover();
         assert!(fake.device().is_on(), "after {lives} accesses");
         assert!(fake.read_of(STREAMS[1], 0x5000).is_err());
+    }
+}
+
+/// A stream that was to be blocked is blocked after recovering, although nobody saw it happen.
+#[test]
+fn recovering_attaches_nothing_that_was_being_detached() {
+    for (moving, reset) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (fake, mut iommu, [one, two]) = start();
+        iommu.attach(STREAMS[0], one).unwrap();
+        iommu.attach(STREAMS[2], two).unwrap();
+        assert_eq!(fake.read_of(STREAMS[0], 0x5000), Ok(0x11_1000));
+        fake.device().lives = Some(0);
+        if moving {
+            typed(iommu.attach(STREAMS[0], two)).unwrap_err();
+        } else {
+            iommu.detach(STREAMS[0]).unwrap_err();
+        }
+        fake.device().lives = None;
+        // Until then its domain stays.
+        assert!(iommu.destroy_domain(one).is_err());
+        if reset {
+            fake.device().reset();
+        }
+        iommu.recover().unwrap();
+        assert!(fake.read_of(STREAMS[0], 0x5000).is_err());
+        assert_eq!(fake.read_of(STREAMS[2], 0x5000), Ok(0x22_2000));
+        iommu.destroy_domain(one).unwrap();
     }
 }
 

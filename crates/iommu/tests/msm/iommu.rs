@@ -223,3 +223,44 @@ fn every_step_can_be_repeated_when_the_device_falls_silent() {
         assert!(cut > 0, "{number} does not reach the device");
     }
 }
+
+/// A move that was not seen to complete may have left the stream where it was: its tables are not to be freed.
+#[test]
+fn the_domain_that_a_stream_was_leaving_is_kept_until_it_has_left() {
+    let mut silent = 0;
+    for lives in 0.. {
+        let (fake, mut smmu) = smmu(2, 3);
+        let domains = [domain(&mut smmu, 1), domain(&mut smmu, 2)];
+        smmu.attach(STREAMS[0], domains[0]).unwrap();
+        fake.device().lives = Some(lives);
+        if smmu.attach(STREAMS[0], domains[1]).is_ok() {
+            break;
+        }
+        silent += 1;
+        // It is silent still.
+        for domain in domains {
+            let kept = smmu.destroy_domain(domain);
+            assert!(matches!(kept, Err(IommuError::Unresponsive(_))), "{lives}: {kept:?}");
+            Iommu::invalidate(&mut smmu, domain, &Invalidation::Everything).unwrap_err();
+        }
+        fake.device().revive();
+        smmu.destroy_domain(domains[0]).unwrap();
+        assert_ne!(seen(&fake, 0), Some(table(1).raw()), "{lives}: it walks what may be freed");
+        assert_eq!(smmu.quarantined(), 0);
+    }
+    assert!(silent > 0);
+}
+
+#[test]
+fn who_was_moving_has_arrived_when_the_device_is_recovered() {
+    let (fake, mut smmu) = smmu(2, 3);
+    let domains = [domain(&mut smmu, 1), domain(&mut smmu, 2)];
+    smmu.attach(STREAMS[0], domains[0]).unwrap();
+    fake.device().lives = Some(0);
+    smmu.attach(STREAMS[0], domains[1]).unwrap_err();
+    fake.device().revive();
+    Iommu::recover(&mut smmu).unwrap();
+    assert_eq!(seen(&fake, 0), Some(table(2).raw()));
+    let used = Err(IommuError::InUse { domain: domains[1], stream: STREAMS[0] });
+    assert_eq!((smmu.destroy_domain(domains[0]), smmu.destroy_domain(domains[1])), (Ok(()), used));
+}

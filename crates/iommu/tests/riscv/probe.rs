@@ -157,3 +157,15 @@ fn capabilities_decide_on_formats() {
     let asked = fake.probe(config()).translate(STREAMS[0], 0, vcm::FaultAccess::Read);
     assert_eq!(asked, Err(IommuError::NotSupported(Feature::Translate)));
 }
+
+/// What the hardware has no second stage for is not asked of it.
+#[test]
+fn hardware_without_a_second_stage() {
+    let fake = Fake::with(CAPABILITIES & !0xf_0000);
+    let mut iommu = fake.probe(config());
+    assert_eq!(iommu.command_errors(), 0);
+    iommu.recover().unwrap();
+    assert_eq!(iommu.command_errors(), 0);
+    assert!(!iommu.supports(TableFormat::RiscvSecondStage { levels: 4 }));
+    assert!(iommu.supports(TableFormat::RiscvFirstStage { levels: 4 }));
+}

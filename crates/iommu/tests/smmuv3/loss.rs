@@ -140,6 +140,38 @@ fn recovering_attaches_again_what_was_attached() {
     bench.smmu.destroy_domain(gone).unwrap();
 }
 
+/// Hardware whose command queue runs, and which does not translate yet, has attached nothing.
+#[test]
+fn what_is_half_started_is_not_used() {
+    let prepare = || {
+        let mut bench = try_bench(Hardware::new(), config()).unwrap();
+        let domain = bench.smmu.create_domain(by(stage1(0x1000))).unwrap();
+        bench.smmu.attach(StreamId(1), domain).unwrap();
+        (bench, domain)
+    };
+    let (mut bench, _) = prepare();
+    let before = bench.hardware.borrow().accesses;
+    bench.smmu.recover().unwrap();
+    let whole = bench.hardware.borrow().accesses - before;
+    for lives in 0..whole {
+        let (mut bench, domain) = prepare();
+        bench.hardware.borrow_mut().lives = Some(lives);
+        assert!(bench.smmu.recover().is_err(), "after {lives} accesses");
+        bench.hardware.borrow_mut().lives = None;
+        let translates = |bench: &Bench, stream| {
+            let fetched = bench.hardware.borrow_mut().access(stream, 0);
+            matches!(fetched, Fetched::Translate { root1: Some(0x1000), .. })
+        };
+        for stream in [1, 2] {
+            // Before anything was stopped it works as ever.
+            let done = bench.smmu.attach(StreamId(stream), domain).is_ok();
+            assert!(!done || translates(&bench, stream), "after {lives} accesses: stream {stream}");
+        }
+        bench.smmu.recover().unwrap();
+        assert!(translates(&bench, 1) && translates(&bench, 2), "after {lives} accesses");
+    }
+}
+
 #[test]
 fn a_doomed_domain_is_gone_after_recovering() {
     let mut bench = try_bench(Hardware::new(), config()).unwrap();

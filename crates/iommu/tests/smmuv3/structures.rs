@@ -3,7 +3,7 @@
 use crate::fake::{Bench, Hardware, bench, by, config, stage1, stage2, try_bench};
 use vcm::PhysicalAddress;
 use vcm_iommu::smmuv3::spec;
-use vcm_iommu::{Iommu, StreamId, TableFormat, Tables, Translation};
+use vcm_iommu::{Iommu, IommuError, StreamId, TableFormat, Tables, Translation};
 use vcm_pagetable::aarch64::{Granule, MAIR};
 
 const STREAM: StreamId = StreamId(3);
@@ -65,5 +65,41 @@ fn other_granules_and_walks_that_are_not_coherent() {
         let word = spec::Ste2::from_bits(entry(&mut bench, by(Tables { format, root }))[2]);
         assert_eq!((word.s2t0sz(), word.s2sl0(), u64::from(word.s2tg())), (27, sl0, code));
         assert_eq!((word.s2ps(), word.s2ir0(), word.s2or0(), word.s2sh0()), (2, 0, 0, 2), "40 bits have 37");
+    }
+}
+
+/// Whatever numbers a format has, it is taken or refused.
+#[test]
+fn formats_that_cannot_be_are_refused() {
+    let mut bench = bench();
+    for granule in [Granule::Size4K, Granule::Size16K, Granule::Size64K] {
+        for number in 0..=u8::MAX {
+            let first =
+                |input_bits, output_bits| TableFormat::Aarch64Stage1 { granule, input_bits, output_bits };
+            let second = |input_bits, output_bits, start_level| TableFormat::Aarch64Stage2 {
+                granule,
+                input_bits,
+                output_bits,
+                start_level,
+            };
+            let formats = [
+                first(number, 40),
+                first(39, number),
+                second(number, 40, 1),
+                second(40, number, 1),
+                second(40, 40, number),
+            ];
+            for format in formats {
+                let tables = Tables { format, root: PhysicalAddress::new(0) };
+                match bench.smmu.create_domain(by(tables)) {
+                    Ok(domain) => {
+                        assert!(number <= 48 && bench.smmu.supports(format), "{format}");
+                        bench.smmu.destroy_domain(domain).unwrap();
+                    }
+                    Err(IommuError::NotSupported(_)) => assert!(!bench.smmu.supports(format), "{format}"),
+                    Err(other) => panic!("{format}: {other}"),
+                }
+            }
+        }
     }
 }

@@ -26,6 +26,15 @@ pub(crate) struct Fake {
     fail_at: Option<u32>,
     /// Mappings until one is refused.
     refuse_at: Option<u32>,
+    /// Mappings until one is made and not answered, and what becomes of it afterwards.
+    lose_at: Option<(u32, Afterwards)>,
+}
+
+/// What becomes of an IOMMU after one answer was lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Afterwards {
+    Answers,
+    Silent,
 }
 
 impl Fake {
@@ -37,6 +46,7 @@ impl Fake {
             invalidated: Vec::new(),
             fail_at: None,
             refuse_at: None,
+            lose_at: None,
         }
     }
 
@@ -48,6 +58,16 @@ impl Fake {
     /// The `n`-th mapping is refused, once.
     pub(crate) fn refuse_at(&mut self, n: u32) {
         self.refuse_at = Some(n);
+    }
+
+    /// The `n`-th mapping is made, and the answer is lost.
+    pub(crate) fn lose_at(&mut self, n: u32, afterwards: Afterwards) {
+        self.lose_at = Some((n, afterwards));
+    }
+
+    /// How many mappings there are in a domain, whoever knows of them.
+    pub(crate) fn mapped(&self, domain: DomainId) -> usize {
+        self.domains.get(domain.key::<Domain>()).map_or(0, |domain| domain.mapped.len())
     }
 
     pub(crate) fn repair(&mut self) {
@@ -148,13 +168,24 @@ impl Iommu for Fake {
         }
         let domain = self.domains.get_mut(domain.key::<Domain>()).ok_or(IommuError::UnknownDomain(domain))?;
         assert_eq!(domain.translation, Translation::Requests);
-        let end = at + segment.len;
+        let whole = |first: u64, len: u64| Span::new(first, len).unwrap();
+        let wanted = whole(at, segment.len);
         if let Some((&taken, _)) =
-            domain.mapped.iter().find(|(first, len)| **first < end && at < **first + **len)
+            domain.mapped.iter().find(|(first, len)| whole(**first, **len).overlaps(wanted))
         {
             return Err(IommuError::Occupied(taken));
         }
         domain.mapped.insert(at, segment.len);
+        if let Some((left, afterwards)) = &mut self.lose_at {
+            *left -= 1;
+            if *left == 0 {
+                if *afterwards == Afterwards::Silent {
+                    self.fail_at = Some(1);
+                }
+                self.lose_at = None;
+                return Err(Unresponsive { label: self.label(), what: "the answer is lost" }.into());
+            }
+        }
         Ok(())
     }
 

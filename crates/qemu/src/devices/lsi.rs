@@ -6,7 +6,7 @@
 //! Source of registers and instructions: LSI53C895A PCI to Ultra2 SCSI Controller Technical Manual, 4.2 "SCSI Registers"
 //! and 5 "SCSI SCRIPTS Instruction Set".
 
-use super::nvme::DmaPage;
+use super::DmaPage;
 use crate::bus::Bus;
 use crate::error::Error;
 use crate::memory::Memory;

@@ -11,5 +11,5 @@ mod queue;
 pub(crate) mod spec;
 mod transfer;
 
-pub use controller::{DmaPage, Nvme, NvmeConfig, NvmeInformation, NvmeInterrupts};
+pub use controller::{Nvme, NvmeConfig, NvmeInformation, NvmeInterrupts};
 pub use error::{NvmeError, NvmeRejected};

@@ -3,7 +3,7 @@
 use super::EmulatedError;
 use super::watched::Asking;
 use crate::bus::{WideAccess, Window};
-use crate::iommu_machine::{IommuMachine, IommuModel};
+use crate::iommu_machine::{IommuMachine, IommuModel, IommuPlace as Place};
 use crate::pci::{Decoding, VirtioStructureKind};
 use crate::ram::Ram;
 use vcm::Span;
@@ -100,28 +100,24 @@ fn found(machine: &IommuMachine, tree: &[u8]) -> Result<(Option<Window>, Streams
         Topology::from_device_tree(tree).map_err(|error| EmulatedError::Driver(error.to_string()))?;
     let host = topology.pci_hosts.first().cloned();
     let host = host.ok_or_else(|| EmulatedError::Driver("the device tree has no PCI host".to_owned()))?;
-    let windows = topology.iommus.iter().find_map(|iommu| match iommu.place {
-        IommuPlace::Registers(window) => Some(window.base),
-        IommuPlace::Pci { .. } => None,
-    });
-    let wide = match machine.layout().iommu {
-        crate::iommu_machine::IommuPlace::Registers { wide, .. } => wide,
-        _ => WideAccess::Halves,
+    let place = topology.iommus.first().map(|iommu| iommu.place);
+    let registers = match (place, machine.layout().iommu) {
+        (Some(IommuPlace::Registers(found)), Place::Registers { wide, .. }) => {
+            Some(machine.bus().window(found.base, wide))
+        }
+        // A function, where it was put. It reads and writes its queues and tables by DMA of its own.
+        (Some(IommuPlace::Pci { .. }), Place::Function { .. }) => {
+            machine.iommu_function()?.set_decoding(&mut machine.ecam(), Decoding::MemoryAndBusMaster)?;
+            machine.iommu_registers().ok()
+        }
+        _ => return Err(EmulatedError::Driver("the device tree has another IOMMU, or none".to_owned())),
     };
-    let registers = windows.map(|base| machine.bus().window(base, wide)).or_else(|| {
-        // A PCI function: where its BAR was put.
-        let bar = machine.iommu_function().ok()?.bar(0)?.address;
-        Some(machine.bus().window(bar, wide))
-    });
     Ok((registers, Streams::Mapped(Box::new(host))))
 }
 
 /// The structures of a virtio function, switched on.
 fn virtio_transport(machine: &IommuMachine) -> Result<virtio::PciTransport<Window>, EmulatedError> {
-    let function = machine.iommu_function()?;
-    let mut ecam = machine.ecam();
-    function.set_decoding(&mut ecam, Decoding::MemoryAndBusMaster)?;
-    let structures = function.virtio_structures(&mut ecam)?;
+    let structures = machine.iommu_function()?.virtio_structures(&mut machine.ecam())?;
     let find = |wanted: fn(VirtioStructureKind) -> bool| {
         let found = structures.iter().find(|structure| wanted(structure.kind));
         found.ok_or_else(|| EmulatedError::Driver("virtio-iommu lacks a structure".to_owned()))

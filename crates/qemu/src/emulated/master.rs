@@ -40,8 +40,9 @@ pub(super) enum Records {
     WithoutAccess,
     /// Not those for which a cached translation is enough: QEMU's VT-d and RISC-V IOMMUs block a write to a page that
     /// they hold as read-only, and say nothing (`vtd_do_iommu_translate` in hw/i386/intel_iommu.c,
-    /// `riscv_iommu_translate` in hw/riscv/riscv-iommu.c). Where an access is expected to be refused, caches are emptied
-    /// first.
+    /// `riscv_iommu_translate` in hw/riscv/riscv-iommu.c). Where a page is mapped, but not for an access of which nothing
+    /// is recorded, caches are emptied and it is made again. What is not mapped at all is left to the caches: what they
+    /// should not have any more passes, and nothing here may hide it.
     NotFromCache,
 }
 
@@ -88,14 +89,15 @@ impl Master {
         }
     }
 
-    /// The master while it makes accesses through `space`, if it is attached to one.
+    /// The master while it makes accesses through `space`, if it is attached to one. Faults of others go to `strays`.
     pub(super) fn port<'m>(
         &'m mut self,
         iommu: &'m mut dyn Iommu,
         ram: &'m Ram,
         space: Option<&'m AddressSpace>,
+        strays: &'m mut Vec<FaultRecord>,
     ) -> Port<'m> {
-        Port { master: self, iommu, ram, space }
+        Port { master: self, iommu, ram, space, strays }
     }
 }
 
@@ -105,6 +107,7 @@ pub(super) struct Port<'m> {
     iommu: &'m mut dyn Iommu,
     ram: &'m Ram,
     space: Option<&'m AddressSpace>,
+    strays: &'m mut Vec<FaultRecord>,
 }
 
 impl Port<'_> {
@@ -131,11 +134,20 @@ impl Port<'_> {
             })?;
             let Some(record) = record else { break };
             if record.stream != self.master.stream {
-                let what = "a fault of a stream that makes no access".to_owned();
-                return Err(Stop::Broken(PlatformError { what, why: record.to_string() }));
+                self.strays.push(record);
+                continue;
             }
             let page = |address: u64| address >> 12;
-            let run = runs.iter().position(|run| page(run.address) == page(record.address)).unwrap_or(0);
+            let run = runs.iter().position(|run| page(run.address) == page(record.address));
+            let run = match (run, self.space) {
+                (Some(run), _) => run,
+                // It did not even come to its program: see below.
+                (None, None) => 0,
+                (None, Some(_)) => {
+                    let what = "a fault where the master was not told to go".to_owned();
+                    return Err(Stop::Broken(PlatformError { what, why: record.to_string() }));
+                }
+            };
             if found.is_none_or(|(earlier, _)| run < earlier) {
                 found = Some((run, record));
             }
@@ -144,16 +156,14 @@ impl Port<'_> {
         let run = &runs[index];
         // Some IOMMUs tell only the page, some nothing. A master that is attached to nothing does not even come to its
         // program; what it was told to move is what it could not.
-        let inside = (run.address..run.address + run.len).contains(&record.address);
+        let inside = record.address.wrapping_sub(run.address) < run.len;
         let address = if inside { record.address } else { run.address };
         let reason = match self.space {
             None => FaultReason::NoContext,
             Some(space) => space.reason(self.ram, address, record.reason),
         };
-        let access = match self.master.records {
-            Records::All | Records::NotFromCache if inside => record.access,
-            _ => access,
-        };
+        let told = inside && self.master.records != Records::WithoutAccess;
+        let access = if told { record.access } else { access };
         Ok(Some(Refusal { run: first + index, address, access, reason }))
     }
 
@@ -187,31 +197,36 @@ impl Port<'_> {
             }
             let expected = rest.iter().take_while(|run| self.is_expected_to_pass(run, access)).count();
             let next = &rest[..expected.max(1)];
-            self.copy(next, place, access)?;
-            if let Some(refusal) = self.refused(next, done, access)? {
-                return Err(Stop::Refused(refusal));
-            }
+            self.tried(next, done, place, access)?;
             place += next.iter().map(|run| run.len).sum::<u64>();
             done += next.len();
         }
         Ok(())
     }
 
+    /// Makes the accesses of `runs`, of which the first has number `first`, and looks for faults: also when the master did
+    /// not come to its end, since what is left there would be taken for a later access's.
+    fn tried(&mut self, runs: &[Run], first: usize, place: u64, access: FaultAccess) -> Result<(), Stop> {
+        let tried = self.copy(runs, place, access);
+        match self.refused(runs, first, access)? {
+            Some(refusal) => Err(Stop::Refused(refusal)),
+            None => Ok(tried?),
+        }
+    }
+
     /// Tries the first bytes of a run.
     fn probe(&mut self, run: &Run, index: usize, place: u64, access: FaultAccess) -> Result<(), Stop> {
         let first = [Run { len: run.len.min(PROBE), ..*run }];
-        if let (Records::NotFromCache, Some(space)) = (self.master.records, self.space) {
-            let dropped = self.iommu.invalidate(space.domain(), &Invalidation::Everything);
-            dropped.map_err(|silent| {
-                let what = "making the IOMMU look at its tables".to_owned();
-                Stop::Broken(PlatformError { what, why: silent.to_string() })
-            })?;
+        self.tried(&first, index, place, access)?;
+        let (Records::NotFromCache, Some(space)) = (self.master.records, self.space) else { return Ok(()) };
+        if space.access(self.ram, run.address).is_none() {
+            return Ok(());
         }
-        let tried = self.copy(&first, place, access);
-        if let Some(refusal) = self.refused(&first, index, access)? {
-            return Err(Stop::Refused(refusal));
-        }
-        Ok(tried?)
+        self.iommu.invalidate(space.domain(), &Invalidation::Everything).map_err(|silent| {
+            let what = "making the IOMMU look at its tables".to_owned();
+            Stop::Broken(PlatformError { what, why: silent.to_string() })
+        })?;
+        self.tried(&first, index, place, access)
     }
 }
 

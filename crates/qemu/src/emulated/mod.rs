@@ -70,6 +70,20 @@ pub enum EmulatedError {
 ///
 /// A transaction that is refused is over for the hardware, but not for the transfer: as a device's driver would, the
 /// machine waits for the answer and makes the transaction again when told to.
+///
+/// # What it says that the hardware did not
+/// Bytes travel as the IOMMU lets them, and there is no fault that it did not record. But of what it recorded
+/// - the transaction is told to be stalled, since the transfer is;
+/// - whether nothing is mapped or not for this access is what the tables say: [`AddressSpace::reason`];
+/// - virtio-iommu's faults are told with the access that the master made;
+/// - a master that is attached to nothing is refused its program; told is what it was to reach.
+///
+/// And QEMU 10.0 deviates, so that
+/// - AMD-Vi records nothing: what it refuses counts as done, though reads gave zeros and writes are lost, and a master that
+///   is attached to nothing ends its transfer with an error;
+/// - VT-d and RISC-V record nothing where a cached translation lacks the permission: caches are emptied then, and the
+///   access is made again;
+/// - memory that is not there reads as zeros, and nobody is told.
 pub struct Emulated {
     name: String,
     machine: IommuMachine,
@@ -110,6 +124,8 @@ impl Emulated {
 
     /// As [`start`](Self::start), with more devices behind the IOMMU, in slots from [`FREE_SLOTS`](Self::FREE_SLOTS):
     /// `slot20` and so on. They make no transfers; a driver programs them through [`machine`](Self::machine).
+    /// What the IOMMU refuses them is told when it is looked at: with the next transfer of a master, as an event, or by
+    /// the driver of [`iommu`](Self::iommu).
     ///
     /// # Errors
     /// [`EmulatedError`].
@@ -122,6 +138,8 @@ impl Emulated {
         let (tables, pool) = (Span::inclusive(first, all.last()), Span::inclusive(all.first(), first - 1));
         let (Some(tables), Some(pool)) = (tables, pool) else { return Err(EmulatedError::Memory) };
         let ram = machine.ram().part(tables).map_err(|_| EmulatedError::Memory)?;
+        // The pool is lent by whoever has the mapping graph: nobody else is to allocate from it.
+        machine.ram().part(pool).map_err(|_| EmulatedError::Memory)?;
         let behind = machine.function(FIRST_SLOT)?.address.requester_id();
         let driven = driver::drive(&machine, &ram, behind)?;
         let mut emulated = Self {
@@ -165,7 +183,6 @@ impl Emulated {
                 .streams
                 .of(requester)
                 .ok_or_else(|| EmulatedError::Driver(format!("slot {slot} has no stream at the IOMMU")))?;
-            emulated.block(stream)?;
             let unit = Device::new(RegionKind::Translated, Unit::Controller(stream));
             let label = Some(emulated.iommu.label().to_string());
             let reserved = emulated.descriptions.first().map(|first| first.reserved.clone());
@@ -186,11 +203,6 @@ impl Emulated {
         self.devices.push(device);
     }
 
-    /// Whatever the IOMMU lets pass after a reset: from now on nothing of `stream`.
-    fn block(&mut self, stream: StreamId) -> Result<(), EmulatedError> {
-        self.iommu.detach(stream).map_err(|silent| EmulatedError::Driver(silent.to_string()))
-    }
-
     fn add_master(
         &mut self,
         engine: Lsi,
@@ -203,13 +215,10 @@ impl Emulated {
         let label = self.iommu.label();
         let refused = |refused: vcm_iommu::IommuError| EmulatedError::Driver(format!("{label}: {refused}"));
         let (name, kind) = match path {
-            Path::Translated => {
-                self.block(stream)?;
-                (
-                    format!("lsi{}", engine.function().address.device() - FIRST_SLOT + 1),
-                    RegionKind::Translated,
-                )
-            }
+            Path::Translated => (
+                format!("lsi{}", engine.function().address.device() - FIRST_SLOT + 1),
+                RegionKind::Translated,
+            ),
             Path::Direct => {
                 let domain = self.iommu.create_domain(Translation::Identity).map_err(refused)?;
                 self.iommu.attach(stream, domain).map_err(refused)?;

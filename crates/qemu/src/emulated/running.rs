@@ -1,10 +1,11 @@
 //! What a program asks: transfers, events, faults, the CPU's own accesses.
 
-use super::device::{Unit, Work};
+use super::device::{Device, Unit, Work};
 use super::job::{Job, Mover, Stepped, Stop};
 use super::space::{Tables, processor};
 use super::{Emulated, cpu_span};
 use vcm::{Answer, CpuAddress, DeviceHandle, Fault, FaultState, Privilege, RegionKind, Span};
+use vcm_iommu::FaultRecord;
 use vcm_platform::{
     DeviceDescription, Event, FaultToken, MemoryDescription, Platform, PlatformError, Run, Transfer,
 };
@@ -43,8 +44,11 @@ impl Emulated {
                 self.devices[index].work = Some(work);
             }
             Ok(Stepped::Ended(report)) => self.events.push_back(Event::Completed { device, report }),
-            // The transfer is lost with what moved it.
-            Err(broken) => return Err(broken),
+            // The transfer is lost with what moved it. If that is QEMU itself, a driver knows only that registers are gone.
+            Err(broken) => {
+                self.complaint()?;
+                return Err(broken);
+            }
         }
         Ok(())
     }
@@ -62,9 +66,25 @@ impl Emulated {
                     Tables::Iommu(space) => Some(space),
                     Tables::Played(_) => None,
                 });
-                work.job.step(&mut master.port(&mut self.iommu, &self.ram, space))
+                let mut strays = Vec::new();
+                let stepped = work.job.step(&mut master.port(&mut self.iommu, &self.ram, space, &mut strays));
+                strays.into_iter().try_for_each(|record| self.tell(&record))?;
+                stepped
             }
         }
+    }
+
+    /// Tells of a fault of a device that makes no transfer for us. Nothing waits for an answer.
+    fn tell(&mut self, record: &FaultRecord) -> Result<(), PlatformError> {
+        let whose = |device: &Device| device.unit.stream() == Some(record.stream);
+        let Some(index) = self.devices.iter().position(whose) else {
+            let what = "a fault of a stream that is no device's".to_owned();
+            return Err(PlatformError { what, why: record.to_string() });
+        };
+        let fault = record.of_device(DeviceHandle(index as u32));
+        self.last_token += 1;
+        self.events.push_back(Event::Fault { token: FaultToken(self.last_token), fault });
+        Ok(())
     }
 
     fn cpu_access(

@@ -120,7 +120,7 @@ impl IommuMachineBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for slots that cannot be and for too little memory; those of
+    /// [`Error::Argument`] for slots that cannot be, and for too little or too much memory; those of
     /// [`MachineBuilder::start`](crate::MachineBuilder::start) and of the connections.
     pub fn start(self) -> Result<IommuMachine, Error> {
         let Self { model, layout, .. } = self;
@@ -133,6 +133,14 @@ impl IommuMachineBuilder {
                 self.memory
             ))
         })?;
+        // What does not fit there a PC has above 4 GiB, at addresses of its own (hw/i386/pc_q35.c).
+        let room = layout.ecam.raw().checked_sub(layout.ram.raw());
+        if room.is_some_and(|room| self.memory >= room) {
+            let (memory, ecam) = (self.memory, layout.ecam);
+            return Err(Error::argument(format!(
+                "{memory} bytes of memory are too many: they reach PCI's configuration space at {ecam}"
+            )));
+        }
         let program = self.program.as_deref().unwrap_or(model.program());
         let arguments: Vec<String> =
             model.arguments().into_iter().map(String::from).chain(self.arguments).collect();

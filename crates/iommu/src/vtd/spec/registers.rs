@@ -45,9 +45,6 @@ pub const IOTLB_FROM_IRO: u32 = 8;
 /// `FECTL_REG` \[31\] IM: no interrupt message is sent for faults. Set after reset.
 pub const FECTL_MASK: u32 = 1 << 31;
 
-/// Bits of an offset in [`IQH`] and [`IQT`].
-pub const QUEUE_OFFSET: u64 = 0x7_fff0;
-
 /// `CAP_REG`, what the hardware can do.
 #[bitfield(u64)]
 #[derive(PartialEq, Eq)]

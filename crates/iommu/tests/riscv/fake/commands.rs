@@ -28,7 +28,9 @@ impl Device {
     fn command(&mut self, command: (u64, u64)) -> Result<(), u32> {
         const ILLEGAL: u32 = 1 << 10;
         let (opcode, function) = (command.0 & 0x7f, command.0 >> 7 & 7);
-        if self.unknown == Some((opcode, function)) {
+        // "Unsupported if it is defined but not implemented as determined by the `capabilities` register."
+        let no_second_stage = self.get64(0) & 0xf_0000 == 0;
+        if self.unknown == Some((opcode, function)) || (opcode, function) == (1, 1) && no_second_stage {
             return Err(ILLEGAL);
         }
         let ranges = self.get64(0) >> 43 & 1;

@@ -3,18 +3,10 @@
 use super::error::{NvmeError, NvmeRejected};
 use super::queue::Queue;
 use super::spec::{self, Command, Completion, PAGE};
+use crate::devices::DmaPage;
 use std::time::{Duration, Instant};
-use vcm::{Iova, PhysicalAddress};
+use vcm::PhysicalAddress;
 use vcm_iommu::{Registers, SharedMemory};
-
-/// A page of 4 KiB that the controller and this driver both access.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DmaPage {
-    /// Where the controller has it.
-    pub device: Iova,
-    /// Where it is in memory.
-    pub memory: PhysicalAddress,
-}
 
 /// How the I/O queue's completions are told. The driver looks for them in either way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -95,7 +87,7 @@ pub struct Nvme<R, M> {
     pub(super) queue: Option<Queue>,
     /// What is under way, by the queue's slots.
     pub(super) issued: Vec<Issued>,
-    /// How many commands of either kind were refused.
+    /// The first command that was refused, until somebody is told.
     pub(super) first_rejected: Option<NvmeRejected>,
 }
 

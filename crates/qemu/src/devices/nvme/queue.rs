@@ -1,8 +1,8 @@
 //! A submission queue with its completion queue: NVM Express Base Specification 1.4, 4.1.
 
-use super::controller::DmaPage;
 use super::error::NvmeError;
 use super::spec::{COMPLETION, Command, Completion, DOORBELLS, SUBMISSION};
+use crate::devices::DmaPage;
 use vcm::PhysicalAddress;
 use vcm_iommu::{Registers, SharedMemory};
 

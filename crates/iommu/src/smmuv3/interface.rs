@@ -1,4 +1,4 @@
-//! The driver as an [`Iommu`].
+//! What every driver offers.
 
 use super::Smmu;
 use crate::{

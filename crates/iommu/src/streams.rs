@@ -8,8 +8,10 @@ use vcm::{Key, List, OutOfMemory};
 pub(crate) enum Standing {
     /// It was seen to have taken it in.
     Settled,
-    /// It was told, and did not answer: the stream may translate as its domain does, or be blocked.
+    /// It was told to let it translate, and did not answer: the stream may translate as its domain does, or be blocked.
     Unsettled,
+    /// It was told to block it, and did not answer.
+    Leaving,
 }
 
 /// A stream that may translate as a domain does.
@@ -73,8 +75,9 @@ impl<D> Streams<D> {
             .map(|attachment| attachment.stream)
     }
 
-    /// After the hardware was told everything anew.
+    /// After the hardware was told everything anew, and has forgotten all else.
     pub(crate) fn settle_all(&mut self) {
+        self.0.retain(|attachment| attachment.standing != Standing::Leaving);
         for attachment in self.0.iter_mut() {
             attachment.standing = Standing::Settled;
         }

@@ -1,4 +1,4 @@
-//! Spans of addresses as naturally aligned powers of two.
+//! Spans of addresses as naturally aligned powers of two of pages, for the commands that name addresses so.
 
 use vcm::Span;
 
