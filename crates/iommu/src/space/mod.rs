@@ -21,6 +21,68 @@ impl<M: TableMemory<u32> + TableMemory<u64>> AnyTableMemory for M {}
 
 /// An address space: a domain of an IOMMU, with the page table that it walks or the mappings that it was told of.
 ///
+/// ```
+/// use std::collections::BTreeMap;
+/// use vcm::{Attributes, PhysicalAddress, Segment, Segments, Span};
+/// use vcm_iommu::msm::{Config, Smmu, spec};
+/// use vcm_iommu::{AddressSpace, Registers, StreamId};
+/// use vcm_pagetable::arm_short::Remap;
+/// use vcm_pagetable::{TableError, TableMemory, Word};
+///
+/// /// Remembers what is written, as registers and as memory. Every translation that is asked for faults.
+/// struct Toy(BTreeMap<u64, u32>, u64);
+///
+/// impl Registers for Toy {
+///     fn read(&mut self, offset: u32) -> u32 {
+///         self.0.get(&offset.into()).copied().unwrap_or(0)
+///     }
+///     fn write(&mut self, offset: u32, value: u32) {
+///         self.0.insert(offset.into(), value);
+///         if offset == spec::context_register(0, spec::V2PPR) {
+///             self.0.insert(spec::context_register(0, spec::PAR).into(), 3);
+///         }
+///     }
+/// }
+///
+/// impl<W: Word> TableMemory<W> for Toy {
+///     fn allocate(&mut self, size: u64, align: u64) -> Result<PhysicalAddress, TableError> {
+///         let table = self.1.next_multiple_of(align);
+///         self.1 = table + size;
+///         Ok(PhysicalAddress::new(table))
+///     }
+///     fn free(&mut self, _: PhysicalAddress, _: u64) {}
+///     fn read(&self, table: PhysicalAddress, index: usize) -> W {
+///         let word = |at| u64::from(self.0.get(&at).copied().unwrap_or(0));
+///         let at = table.raw() + index as u64 * W::BYTES;
+///         W::truncate(word(at) | word(at + 4) << 32)
+///     }
+///     fn write(&mut self, table: PhysicalAddress, index: usize, value: W) {
+///         let at = table.raw() + index as u64 * W::BYTES;
+///         self.0.insert(at, value.widen() as u32);
+///         if W::BYTES == 8 {
+///             self.0.insert(at + 4, (value.widen() >> 32) as u32);
+///         }
+///     }
+/// }
+///
+/// let idr = spec::Idr::new().with_ncb(1).with_nm2vcbmt(15).into_bits();
+/// let registers = Toy(BTreeMap::from([(spec::IDR.into(), idr)]), 0);
+/// let config = Config { remap: Remap::OUTER, ..Config::new("jpegd") };
+/// let (mut smmu, mut memory) = (Smmu::probe(registers, config)?, Toy(BTreeMap::new(), 0x8000_0000));
+///
+/// let mut space = AddressSpace::new(&mut smmu, &mut memory)?;
+/// let block = [Segment { base: PhysicalAddress::new(0x9000_0000), len: 0x2000 }];
+/// let segments = Segments::new(&block, 0, 0x2000);
+/// space.map(&mut smmu, &mut memory, 0x10_0000, segments, Attributes::READ_WRITE)?;
+/// space.attach(&mut smmu, StreamId(3))?; // The device sees it from now on.
+/// assert_eq!(space.walk(&memory, 0x10_1004), Some(PhysicalAddress::new(0x9000_1004)));
+///
+/// space.unmap(&mut smmu, &mut memory, Span::inclusive(0x10_0000, 0x10_1fff).unwrap())?;
+/// // No transaction uses it any more.
+/// space.destroy(&mut smmu, &mut memory).map_err(|(_, error)| error)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Every call is given the IOMMU and the memory that the space was made with. Spaces know nothing of each other, so
 /// that whoever owns them can lock them apart.
 ///
