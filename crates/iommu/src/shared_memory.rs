@@ -31,6 +31,26 @@ pub trait SharedMemory {
     fn write64(&mut self, address: PhysicalAddress, value: u64);
 }
 
+/// Allocates blocks, each given as its size and alignment: all of them, or none.
+pub(crate) fn allocate_all<const N: usize>(
+    memory: &mut impl SharedMemory,
+    blocks: [(u64, u64); N],
+) -> Result<[PhysicalAddress; N], OutOfMemory> {
+    let mut places = [PhysicalAddress::new(0); N];
+    for (index, (size, align)) in blocks.into_iter().enumerate() {
+        match memory.allocate(size, align) {
+            Ok(place) => places[index] = place,
+            Err(error) => {
+                for (place, (size, _)) in places.into_iter().zip(blocks).take(index) {
+                    memory.free(place, size);
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(places)
+}
+
 impl<M: SharedMemory + ?Sized> SharedMemory for &mut M {
     fn allocate(&mut self, size: u64, align: u64) -> Result<PhysicalAddress, OutOfMemory> {
         (**self).allocate(size, align)

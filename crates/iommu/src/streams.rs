@@ -39,6 +39,11 @@ impl<D> Streams<D> {
         self.0.get(self.position(stream).ok()?)
     }
 
+    /// Whether the stream was seen to translate as the domain does.
+    pub(crate) fn is_settled(&self, stream: StreamId, domain: Key<D>) -> bool {
+        self.get(stream).is_some_and(|now| now.domain == domain && now.standing == Standing::Settled)
+    }
+
     /// Makes room for one more, so that the next [`set`](Self::set) cannot fail.
     pub(crate) fn reserve(&mut self) -> Result<(), OutOfMemory> {
         self.0.reserve(1)

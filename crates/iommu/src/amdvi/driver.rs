@@ -7,9 +7,10 @@ use super::port::Port;
 use super::spec::{self, Control, Features};
 use super::{Config, Interrupts};
 use crate::numbers::Numbers;
+use crate::shared_memory::allocate_all;
 use crate::streams::{Standing, Streams};
 use crate::{ProbeError, Registers, SharedMemory, StreamId, Unresponsive};
-use vcm::{Arena, OutOfMemory, PhysicalAddress};
+use vcm::Arena;
 
 /// The driver of one AMD IOMMU. See the [module](super) for what it guarantees.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl<R: Registers, M: SharedMemory> AmdVi<R, M> {
             spec::EVENT_BYTES << events_log2,
             spec::PAGE,
         ];
-        let places = allocate(&mut port.memory, sizes)?;
+        let places = allocate_all(&mut port.memory, sizes.map(|size| (size, spec::PAGE)))?;
         let [table, commands, events, done] = places;
         let table = DeviceTable::new(table, config.last_device);
         let commands = CommandBuffer::new(commands, commands_log2, done, table.pointer());
@@ -221,21 +222,4 @@ fn firmware_part(found: Control) -> Control {
         .with_res_pass_pw(found.res_pass_pw())
         .with_coherent(found.coherent())
         .with_isoc(found.isoc())
-}
-
-/// All or nothing.
-fn allocate(memory: &mut impl SharedMemory, sizes: [u64; 4]) -> Result<[PhysicalAddress; 4], OutOfMemory> {
-    let mut got = [PhysicalAddress::new(0); 4];
-    for index in 0..sizes.len() {
-        match memory.allocate(sizes[index], spec::PAGE) {
-            Ok(at) => got[index] = at,
-            Err(error) => {
-                for (at, size) in got.into_iter().zip(sizes).take(index) {
-                    memory.free(at, size);
-                }
-                return Err(error);
-            }
-        }
-    }
-    Ok(got)
 }

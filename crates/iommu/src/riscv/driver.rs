@@ -8,9 +8,10 @@ use super::port::Port;
 use super::spec::{self, Capabilities, Ddtp, FaultCsr, Fctl, Iotinval, IotinvalAddress};
 use super::{Config, Interrupts};
 use crate::numbers::Numbers;
+use crate::shared_memory::allocate_all;
 use crate::streams::{Standing, Streams};
 use crate::{ProbeError, Registers, SharedMemory, Unresponsive};
-use vcm::{Arena, OutOfMemory, PhysicalAddress};
+use vcm::{Arena, PhysicalAddress};
 
 /// The driver of one RISC-V IOMMU. See the [module](super) for what it guarantees.
 #[derive(Debug)]
@@ -38,14 +39,6 @@ enum Power {
     Down,
 }
 
-/// What is allocated for the hardware, with sizes to give it back by.
-struct Shared {
-    root: PhysicalAddress,
-    commands: PhysicalAddress,
-    faults: PhysicalAddress,
-    done: PhysicalAddress,
-}
-
 /// Bytes of a queue, which is aligned to as much: at least a page.
 const fn queue_bytes(log2: u8, entry: u64) -> u64 {
     let bytes = entry << log2;
@@ -68,14 +61,15 @@ impl<R: Registers, M: SharedMemory> RiscvIommu<R, M> {
             queue_bytes(faults_log2, spec::FAULT_BYTES),
             spec::PAGE,
         ];
-        let shared = allocate(&mut port.memory, sizes)?;
+        let places = allocate_all(&mut port.memory, sizes.map(|size| (size, size)))?;
+        let [root, commands, faults, done] = places;
         let form = if capabilities.msi_flat() { Form::Extended } else { Form::Base };
         let mut this = Self {
             port,
             capabilities,
-            directory: Directory { root: shared.root, form, levels: 1 },
-            commands: CommandQueue::new(shared.commands, commands_log2, shared.done),
-            faults: FaultQueue::new(shared.faults, faults_log2),
+            directory: Directory { root, form, levels: 1 },
+            commands: CommandQueue::new(commands, commands_log2, done),
+            faults: FaultQueue::new(faults, faults_log2),
             domains: Arena::new(),
             streams: Streams::new(),
             processes: Numbers::up_to((1 << 20) - 1),
@@ -87,9 +81,7 @@ impl<R: Registers, M: SharedMemory> RiscvIommu<R, M> {
             Err(error) => {
                 // Memory that the device may still write to goes to nobody.
                 if this.switch_off().is_ok() {
-                    for (at, size) in
-                        [shared.root, shared.commands, shared.faults, shared.done].into_iter().zip(sizes)
-                    {
+                    for (at, size) in places.into_iter().zip(sizes) {
                         this.port.memory.free(at, size);
                     }
                 }
@@ -309,22 +301,4 @@ fn check(registers: &mut impl Registers, config: &Config) -> Result<Capabilities
         return unknown("no interrupts of that kind");
     }
     Ok(capabilities)
-}
-
-/// All or nothing.
-fn allocate(memory: &mut impl SharedMemory, sizes: [u64; 4]) -> Result<Shared, OutOfMemory> {
-    let mut got = [PhysicalAddress::new(0); 4];
-    for index in 0..sizes.len() {
-        match memory.allocate(sizes[index], sizes[index]) {
-            Ok(at) => got[index] = at,
-            Err(error) => {
-                for (at, size) in got.into_iter().zip(sizes).take(index) {
-                    memory.free(at, size);
-                }
-                return Err(error);
-            }
-        }
-    }
-    let [root, commands, faults, done] = got;
-    Ok(Shared { root, commands, faults, done })
 }

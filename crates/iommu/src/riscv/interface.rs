@@ -107,10 +107,7 @@ impl<R: Registers, M: SharedMemory> Iommu for RiscvIommu<R, M> {
         if stream > last {
             return Err(IommuError::StreamOutOfRange { stream, last });
         }
-        if let Some(now) = self.streams.get(stream)
-            && now.domain == key
-            && now.standing == Standing::Settled
-        {
+        if self.streams.is_settled(stream, key) {
             return Ok(self.ready()?);
         }
         self.streams.reserve()?;

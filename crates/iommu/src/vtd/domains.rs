@@ -2,8 +2,9 @@
 
 use super::request::Request;
 use super::{Mode, Vtd, spec};
+use crate::shared_memory::allocate_all;
 use crate::{Feature, IommuError, Registers, SharedMemory, TableFormat, Translation, Unresponsive};
-use vcm::{Key, List, OutOfMemory, PageSizes, PhysicalAddress, SIZE_1G, SIZE_2M, SIZE_4K};
+use vcm::{Key, OutOfMemory, PageSizes, PhysicalAddress, SIZE_1G, SIZE_2M, SIZE_4K};
 
 /// A domain.
 #[derive(Debug)]
@@ -81,39 +82,6 @@ impl Domain {
     }
 }
 
-/// The domain ids: which are free.
-#[derive(Debug)]
-pub(super) struct Numbers {
-    /// Those that were given back. It has room for all that were given.
-    returned: List<u16>,
-    /// The lowest one that was never given. 0 is not used: hardware may tag what is not present with it.
-    fresh: u32,
-    count: u32,
-}
-
-impl Numbers {
-    pub(super) const fn new(count: u32) -> Self {
-        Self { returned: List::new(), fresh: 1, count }
-    }
-
-    fn take(&mut self) -> Result<u16, IommuError> {
-        if let Some(number) = self.returned.pop() {
-            return Ok(number);
-        }
-        if self.fresh >= self.count {
-            return Err(IommuError::NoFreeSlot(self.count - 1));
-        }
-        // So that giving any of them back cannot fail. `returned` is empty here.
-        self.returned.reserve(self.fresh as usize)?;
-        self.fresh += 1;
-        Ok((self.fresh - 1) as u16)
-    }
-
-    fn give_back(&mut self, number: u16) {
-        self.returned.push_reserved(number);
-    }
-}
-
 impl<R: Registers, M: SharedMemory> Vtd<R, M> {
     /// Levels of the deepest second-stage table that the hardware walks.
     pub(super) const fn deepest(&self) -> u8 {
@@ -180,11 +148,11 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
     pub(super) fn make_domain(&mut self, translation: Translation) -> Result<Key<Domain>, IommuError> {
         let kind = self.kind(translation)?;
         self.domains.reserve(1)?;
-        let did = self.numbers.take()?;
+        let did = self.numbers.take()? as u16;
         let pasids = match self.allocate_pasids() {
             Ok(pasids) => pasids,
             Err(error) => {
-                self.numbers.give_back(did);
+                self.numbers.give(did.into());
                 return Err(error.into());
             }
         };
@@ -206,14 +174,8 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
         if self.mode == Mode::Legacy {
             return Ok(None);
         }
-        let directory = self.memory.allocate(SIZE_4K, SIZE_4K)?;
-        match self.memory.allocate(SIZE_4K, SIZE_4K) {
-            Ok(table) => Ok(Some(PasidTables { directory, table })),
-            Err(error) => {
-                self.memory.free(directory, SIZE_4K);
-                Err(error)
-            }
-        }
+        let [directory, table] = allocate_all(&mut self.memory, [(SIZE_4K, SIZE_4K); 2])?;
+        Ok(Some(PasidTables { directory, table }))
     }
 
     /// Gives up a domain that nothing is attached to.
@@ -232,7 +194,7 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
             self.memory.free(pasids.directory, SIZE_4K);
         }
         self.domains.remove(key);
-        self.numbers.give_back(did);
+        self.numbers.give(did.into());
         Ok(())
     }
 }

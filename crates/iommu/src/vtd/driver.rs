@@ -1,12 +1,13 @@
 //! The driver's state, its creation, and what it offers.
 
-use super::domains::{Domain, Numbers};
+use super::domains::Domain;
 use super::faults::Event;
 use super::interrupts::InterruptTable;
 use super::queue::Queue;
 use super::request::Request;
-use super::streams::Attachment;
 use super::{Config, Mode, spec};
+use crate::numbers::Numbers;
+use crate::streams::Streams;
 use crate::{
     DomainId, FaultRecord, Invalidation, Iommu, IommuError, ProbeError, Registers, SharedMemory, StreamId,
     TableFormat, TableLimits, Translation, Unresponsive, Way,
@@ -26,9 +27,9 @@ pub struct Vtd<R, M> {
     /// Two for each bus; in legacy mode, the second is not used.
     pub(super) context_tables: List<Option<PhysicalAddress>>,
     pub(super) domains: Arena<Domain>,
+    pub(super) streams: Streams<Domain>,
+    /// Domain ids. Hardware may tag what is not present with 0.
     pub(super) numbers: Numbers,
-    /// Sorted by requester.
-    pub(super) attachments: List<Attachment>,
     /// `None` where the hardware has none.
     pub(super) queue: Option<Queue>,
     pub(super) queue_errors_seen: u64,
@@ -74,8 +75,8 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
             root,
             context_tables,
             domains: Arena::new(),
-            numbers: Numbers::new(found.capability.domain_ids()),
-            attachments: List::new(),
+            streams: Streams::new(),
+            numbers: Numbers::up_to(found.capability.domain_ids() - 1),
             queue,
             queue_errors_seen: 0,
             interrupts: None,
@@ -241,25 +242,16 @@ impl<R: Registers, M: SharedMemory> Iommu for Vtd<R, M> {
 
     fn destroy_domain(&mut self, domain: DomainId) -> Result<(), IommuError> {
         let key = domain.key();
-        if let Some(attachment) = self.attachments.iter().find(|attachment| attachment.domain == key) {
-            return Err(IommuError::InUse { domain, stream: StreamId(u32::from(attachment.sid)) });
-        }
+        self.streams.none_of(key)?;
         Ok(self.give_up(key)?)
     }
 
     fn attach(&mut self, stream: StreamId, domain: DomainId) -> Result<(), IommuError> {
-        let sid = Self::requester(stream)?;
-        let found = self.domains.get(domain.key()).ok_or(IommuError::UnknownDomain(domain))?;
-        let words = found.context(self.deepest());
-        self.attach_requester(sid, domain.key(), words)
+        self.attach_requester(stream, domain)
     }
 
     fn detach(&mut self, stream: StreamId) -> Result<(), Unresponsive> {
-        match Self::requester(stream) {
-            Ok(sid) => self.detach_requester(sid),
-            // It cannot be attached.
-            Err(_) => Ok(()),
-        }
+        self.detach_requester(stream)
     }
 
     fn invalidate(&mut self, domain: DomainId, invalidation: &Invalidation<'_>) -> Result<(), Unresponsive> {
@@ -281,7 +273,7 @@ impl<R: Registers, M: SharedMemory> Iommu for Vtd<R, M> {
 
     fn recover(&mut self) -> Result<(), Unresponsive> {
         self.initialise()?;
-        self.forget_leaving();
+        self.streams.settle_all();
         Ok(())
     }
 }

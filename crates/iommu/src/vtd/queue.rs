@@ -2,6 +2,7 @@
 
 use super::request::{Drain, Request};
 use super::{Mode, Vtd, spec};
+use crate::shared_memory::allocate_all;
 use crate::{Registers, SharedMemory, Unresponsive};
 use vcm::{OutOfMemory, PhysicalAddress};
 
@@ -48,14 +49,8 @@ enum Outcome {
 impl Queue {
     pub(super) fn new(memory: &mut impl SharedMemory, order: u8, mode: Mode) -> Result<Self, OutOfMemory> {
         let pages = 1 << order.min(7);
-        let base = memory.allocate(pages * 4096, pages * 4096)?;
-        let status = match memory.allocate(STATUS_BYTES, STATUS_BYTES) {
-            Ok(status) => status,
-            Err(error) => {
-                memory.free(base, pages * 4096);
-                return Err(error);
-            }
-        };
+        let sizes = [pages * 4096, STATUS_BYTES];
+        let [base, status] = allocate_all(memory, sizes.map(|size| (size, size)))?;
         let shift = if mode == Mode::Scalable { 5 } else { 4 };
         Ok(Self { base, status, shift, pages, tail: 0, ticket: 0, progress: Progress::Idle })
     }

@@ -1,36 +1,15 @@
 //! Requesters: their entries in the context tables.
 
-use super::domains::Domain;
 use super::request::Request;
 use super::{Mode, Vtd, spec};
-use crate::{IommuError, Registers, SharedMemory, StreamId, Unresponsive};
-use vcm::{Key, OutOfMemory, PhysicalAddress, SIZE_4K};
-
-/// A requester that is attached, or whose detaching did not complete.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attachment {
-    pub(super) sid: u16,
-    pub(super) domain: Key<Domain>,
-    pub(super) state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum State {
-    /// Its context entry is present.
-    Attached,
-    /// It is not, but caches may hold it still.
-    Leaving,
-}
+use crate::streams::Standing;
+use crate::{DomainId, IommuError, Registers, SharedMemory, StreamId, Unresponsive};
+use vcm::{OutOfMemory, PhysicalAddress, SIZE_4K};
 
 /// The last requester there can be.
 const LAST: StreamId = StreamId(0xffff);
 
 impl<R: Registers, M: SharedMemory> Vtd<R, M> {
-    /// The requester's place in the list, or where it would be.
-    pub(super) fn place(&self, sid: u16) -> Result<usize, usize> {
-        self.attachments.binary_search_by_key(&sid, |attachment| attachment.sid)
-    }
-
     /// The requester id of a stream.
     pub(super) const fn requester(stream: StreamId) -> Result<u16, IommuError> {
         if stream.0 > LAST.0 {
@@ -39,42 +18,38 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
         Ok(stream.0 as u16)
     }
 
-    pub(super) fn attach_requester(
-        &mut self,
-        sid: u16,
-        key: Key<Domain>,
-        words: [u64; 2],
-    ) -> Result<(), IommuError> {
+    pub(super) fn attach_requester(&mut self, stream: StreamId, domain: DomainId) -> Result<(), IommuError> {
+        let sid = Self::requester(stream)?;
+        let key = domain.key();
+        let found = self.domains.get(key).ok_or(IommuError::UnknownDomain(domain))?;
+        let words = found.context(self.deepest());
         // All that can be refused comes first.
-        self.attachments.reserve(1)?;
+        self.streams.reserve()?;
         let entry = self.context_entry(sid)?;
-        if let Ok(place) = self.place(sid) {
-            let attachment = self.attachments[place];
-            if attachment.domain == key && attachment.state == State::Attached {
-                return Ok(self.flush_write_buffer()?);
-            }
-            self.detach_requester(sid)?;
+        if self.streams.is_settled(stream, key) {
+            return Ok(self.flush_write_buffer()?);
         }
-        if let Err(place) = self.place(sid) {
-            self.attachments.insert(place, Attachment { sid, domain: key, state: State::Attached })?;
-        }
+        self.detach_requester(stream)?;
         // The word that makes it present comes last.
         self.memory.write64(PhysicalAddress::new(entry.raw() + 8), words[1]);
         self.memory.write64(entry, words[0]);
+        // What was not present is not cached, so that nothing is to be forgotten.
+        self.streams.set(stream, key, Standing::Settled);
         Ok(self.flush_write_buffer()?)
     }
 
-    pub(super) fn detach_requester(&mut self, sid: u16) -> Result<(), Unresponsive> {
-        let Ok(place) = self.place(sid) else {
+    pub(super) fn detach_requester(&mut self, stream: StreamId) -> Result<(), Unresponsive> {
+        let (Ok(sid), Some(attachment)) = (Self::requester(stream), self.streams.get(stream)) else {
             return Ok(());
         };
+        let key = attachment.domain;
         if let Some(entry) = self.existing_context_entry(sid) {
             // The word that makes it present goes first.
             self.memory.write64(entry, 0);
             self.memory.write64(PhysicalAddress::new(entry.raw() + 8), 0);
         }
-        self.attachments[place].state = State::Leaving;
-        if let Some(domain) = self.domains.get(self.attachments[place].domain) {
+        self.streams.set(stream, key, Standing::Leaving);
+        if let Some(domain) = self.domains.get(key) {
             let (did, everything) = (domain.did, domain.everything());
             let context = Request::Context { did, sid };
             // The source: the specification, *Guidance to Software for Invalidations*. From the outside inwards, since
@@ -84,13 +59,8 @@ impl<R: Registers, M: SharedMemory> Vtd<R, M> {
                 Mode::Scalable => self.perform(&[context, Request::PasidsOf { did }, everything])?,
             }
         }
-        self.attachments.remove(place);
+        self.streams.remove(stream);
         Ok(())
-    }
-
-    /// Everything was forgotten, so what was leaving is gone.
-    pub(super) fn forget_leaving(&mut self) {
-        self.attachments.retain(|attachment| attachment.state == State::Attached);
     }
 
     /// Which context table a requester is in, and the offset of its entry there.

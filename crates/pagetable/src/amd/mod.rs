@@ -22,6 +22,7 @@
 mod levels;
 pub mod spec;
 
+pub use crate::vtd::NoSnoop;
 pub use levels::{Level1, Level2, Level3, Level4, Level5, Level6};
 
 use crate::format::Format;
@@ -66,15 +67,6 @@ impl Mode {
     }
 }
 
-/// What becomes of a device's wish not to be coherent (the no-snoop attribute of PCI Express).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NoSnoop {
-    /// It is followed. A request without that attribute is coherent.
-    Honoured,
-    /// It is not: every access to a page is coherent (FC is set).
-    Overridden,
-}
-
 /// What is chosen when a table is made; the device table entry must agree with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -82,7 +74,7 @@ pub struct Config {
     pub mode: Mode,
     /// Bits of physical address that the machine has, 32 to 52.
     pub physical_bits: u8,
-    /// Non-coherent requests.
+    /// Non-coherent requests; overridden, FC is set in every page.
     pub no_snoop: NoSnoop,
 }
 

@@ -70,7 +70,11 @@ struct Shape {
 }
 
 /// All sizes: 4K, 64K, 2M, 1G, 512G, 256T.
-const ALL_SIZES: u64 = SIZE_4K | SIZE_64K | SIZE_2M | SIZE_1G | 1 << 39 | 1 << 48;
+const ALL_SIZES: PageSizes =
+    match PageSizes::from_mask(SIZE_4K | SIZE_64K | SIZE_2M | SIZE_1G | 1 << 39 | 1 << 48) {
+        Some(sizes) => sizes,
+        None => PageSizes::AARCH64_4K,
+    };
 /// The most that an entry can hold.
 const MOST_PHYSICAL_BITS: u8 = 56;
 /// The least that is accepted.
@@ -87,7 +91,7 @@ impl Shape {
             Svnapot::Present => SIZE_64K,
         };
         // Those that there are levels for.
-        let sizes = ALL_SIZES & !SIZE_64K & ((1 << (12 + 9 * levels)) - 1) | napot;
+        let sizes = ALL_SIZES.mask() & !SIZE_64K & ((1 << (12 + 9 * levels)) - 1) | napot;
         let sizes = PageSizes::from_mask(sizes).unwrap_or(PageSizes::AARCH64_4K);
         Ok(Self { levels, physical_bits, svnapot, svpbmt, sizes })
     }

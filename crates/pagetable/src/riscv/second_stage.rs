@@ -97,10 +97,7 @@ impl Format for SecondStage {
     type Bits = RiscvBits;
     type Inherited = TableLength;
 
-    const PAGE_SIZES: PageSizes = match PageSizes::from_mask(ALL_SIZES) {
-        Some(sizes) => sizes,
-        None => PageSizes::AARCH64_4K,
-    };
+    const PAGE_SIZES: PageSizes = ALL_SIZES;
     const TABLE_BYTES: u64 = 4096;
 
     fn new(config: SecondStageConfig) -> Result<Self, ConfigError> {

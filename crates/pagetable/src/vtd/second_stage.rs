@@ -40,11 +40,9 @@ impl SecondStageLevels {
 /// What becomes of a device's wish not to be coherent (the no-snoop attribute of PCI Express).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoSnoop {
-    /// It is followed. A request without that attribute is coherent. The only choice where the hardware does not report
-    /// snoop control (SC).
+    /// It is followed. A request without that attribute is coherent.
     Honoured,
-    /// It is not: every access to a page is coherent (SNP is set). Needs snoop control; reserved otherwise, and every
-    /// access faults.
+    /// It is not: every access to a page is coherent.
     Overridden,
 }
 
@@ -59,7 +57,8 @@ pub struct SecondStageConfig {
     pub host_bits: u8,
     /// Page sizes.
     pub largest_page: LargestPage,
-    /// Non-coherent requests.
+    /// Non-coherent requests; overridden, SNP is set in every page. It needs snoop control (SC): where the hardware does
+    /// not report it, SNP is reserved, and every access faults.
     pub no_snoop: NoSnoop,
 }
 
