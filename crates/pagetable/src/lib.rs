@@ -83,6 +83,7 @@ mod format;
 mod gather;
 mod layout;
 mod memory;
+mod no_snoop;
 pub mod riscv;
 mod table;
 pub mod vtd;

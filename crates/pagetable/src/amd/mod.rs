@@ -22,7 +22,7 @@
 mod levels;
 pub mod spec;
 
-pub use crate::vtd::NoSnoop;
+pub use crate::no_snoop::NoSnoop;
 pub use levels::{Level1, Level2, Level3, Level4, Level5, Level6};
 
 use crate::format::Format;

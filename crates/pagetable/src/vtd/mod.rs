@@ -19,8 +19,9 @@ mod first_stage;
 mod second_stage;
 pub mod spec;
 
+pub use crate::no_snoop::NoSnoop;
 pub use first_stage::{FirstStage, FirstStageConfig, FirstStageLevels, MemoryTypes, PAGE_ATTRIBUTE_TABLE};
-pub use second_stage::{NoSnoop, SecondStage, SecondStageConfig, SecondStageLevels};
+pub use second_stage::{SecondStage, SecondStageConfig, SecondStageLevels};
 
 use crate::format::{Entry, Format, LeafSize, Level, Table};
 use crate::{ConfigError, Unrepresentable};

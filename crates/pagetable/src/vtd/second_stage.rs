@@ -1,7 +1,7 @@
 //! Second stage: from I/O virtual or guest physical to host physical addresses.
 
 use super::spec::second_stage::{ACCESSED, DIRTY, READ, SNOOP, WRITE};
-use super::{LargestPage, Pml5, Stage, VtdBits, check_common, check_host_bits};
+use super::{LargestPage, NoSnoop, Pml5, Stage, VtdBits, check_common, check_host_bits};
 use crate::format::Format;
 use crate::{ConfigError, Unrepresentable};
 use vcm::{Access, Attributes, CachePolicy, MemoryType, PageSizes, Privilege, Security, Shareability, Span};
@@ -35,15 +35,6 @@ impl SecondStageLevels {
             Self::Five => 0b011,
         }
     }
-}
-
-/// What becomes of a device's wish not to be coherent (the no-snoop attribute of PCI Express).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NoSnoop {
-    /// It is followed. A request without that attribute is coherent.
-    Honoured,
-    /// It is not: every access to a page is coherent.
-    Overridden,
 }
 
 /// What is chosen when a second-stage table is made; the context or PASID-table entry must agree with it.
