@@ -13,6 +13,8 @@
 //! - Reserved bits and the PDE flag of commands, and the levels that an entry may skip, are not looked at.
 //! - With `intremap=on` nothing changes for DMA; `pt=on` would let everything pass.
 
+#[path = "qemu_rig/mod.rs"]
+mod rig;
 #[path = "qemu_iommu_amdvi/support.rs"]
 mod support;
 

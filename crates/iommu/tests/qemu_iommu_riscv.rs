@@ -16,6 +16,8 @@
 //! - Reserved bits of commands and contexts are not looked at, nor is the user bit of entries.
 //! - The first level of a directory, and tables above the last level, are not cached; nor are fences ever late.
 
+#[path = "qemu_rig/mod.rs"]
+mod rig;
 #[path = "qemu_iommu_riscv/support.rs"]
 mod support;
 

@@ -19,6 +19,8 @@
 //! - Registers that the specification freezes while the SMMU is enabled can be written.
 //! - Memory attributes and coherency mean nothing.
 
+#[path = "qemu_rig/mod.rs"]
+mod rig;
 #[path = "qemu_iommu_smmuv3/support.rs"]
 mod support;
 

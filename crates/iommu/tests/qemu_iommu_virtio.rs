@@ -13,6 +13,8 @@
 //! - `virtio-iommu-device`, on MMIO, does not start for want of a PCI bus: that transport is tested against our own device
 //!   only.
 
+#[path = "qemu_rig/left_out.rs"]
+mod left_out;
 #[path = "qemu_iommu_virtio/support.rs"]
 mod support;
 

@@ -15,8 +15,10 @@
 //! - The queue goes on after an error only when the tail is written, and is disabled only after a wait.
 //! - One fault recording register, no five levels, no nested translation; MGAW is the host address width, too.
 //!
-//! Without QEMU 10.0 or newer the tests fail, unless `VCM_WITHOUT_QEMU_IOMMUS` is set.
+//! Without QEMU 10.0 or newer the tests fail, unless `VCM_WITHOUT_QEMU_IOMMUS=1` says that this is meant.
 
+#[path = "qemu_rig/mod.rs"]
+mod rig;
 #[path = "qemu_iommu_vtd/support.rs"]
 mod support;
 

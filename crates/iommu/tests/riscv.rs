@@ -1,5 +1,8 @@
 //! The RISC-V driver against a fake device, written from the specification a second time.
 
+#[path = "fake_rig/mod.rs"]
+mod fake_rig;
+
 #[path = "riscv/fake.rs"]
 mod fake;
 

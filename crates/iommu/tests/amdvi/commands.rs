@@ -1,7 +1,8 @@
 //! A command buffer that stops or never answers.
 
 use crate::domains::domain;
-use crate::fake::{Fake, Refused, STREAMS, config};
+use crate::fake::{Fake, STREAMS, config};
+use crate::fake_rig::commands;
 use vcm::Span;
 use vcm_iommu::amdvi::Config;
 use vcm_iommu::{Invalidation, Iommu, Reach, Registers};
@@ -46,7 +47,7 @@ fn an_illegal_command_costs_no_other() {
         let base = fake.device().get(8) & 0xf_ffff_ffff_f000;
         let tail = fake.device().get(COMMAND_TAIL);
         for index in 0..illegal {
-            fake.device().set_word(base + tail + index * 16, 0xf << 60);
+            fake.device().memory.set_word(base + tail + index * 16, 0xf << 60);
         }
         fake.clone().write64(COMMAND_TAIL, tail + illegal * 16);
         assert_eq!(fake.device().get(0x2020) & 1 << 4, 0, "fetching has stopped");
@@ -73,8 +74,8 @@ fn a_command_of_another_hand_is_noticed() {
     fake.read_of(STREAMS[0], 0x5000).unwrap();
     let base = fake.device().get(8) & 0xf_ffff_ffff_f000;
     let tail = fake.device().get(COMMAND_TAIL);
-    fake.device().set_word(base + tail, 1 << 60);
-    fake.device().set_word(base + tail + 8, 0);
+    fake.device().memory.set_word(base + tail, 1 << 60);
+    fake.device().memory.set_word(base + tail + 8, 0);
     fake.clone().write64(COMMAND_TAIL, tail + 16);
     iommu.invalidate(id, &Invalidation::Everything).unwrap();
     assert!(fake.device().translations.is_empty());
@@ -82,75 +83,20 @@ fn a_command_of_another_hand_is_noticed() {
 
 #[test]
 fn a_command_that_the_hardware_does_not_know_is_not_taken_for_done() {
-    let fake = Fake::new();
-    let mut iommu = fake.probe(config());
-    let id = domain(&fake, &mut iommu, ROOT, 5, 0x111);
-    iommu.attach(STREAMS[0], id).unwrap();
-    fake.device().unknown = Some(3);
-    let error = iommu.invalidate(id, &Invalidation::Everything).unwrap_err();
-    assert_eq!(error.to_string(), "iommu test: commands are refused");
-    iommu.detach(STREAMS[0]).unwrap_err();
-    iommu.destroy_domain(id).unwrap_err();
-    fake.device().unknown = None;
-    iommu.detach(STREAMS[0]).unwrap();
-    iommu.destroy_domain(id).unwrap();
+    commands::a_command_that_the_hardware_does_not_know_is_not_taken_for_done::<Fake>();
 }
 
 #[test]
 fn waits_that_never_store() {
-    let fake = Fake::new();
-    let mut iommu = fake.probe(config());
-    let id = domain(&fake, &mut iommu, ROOT, 5, 0x111);
-    fake.device().no_store = true;
-    let before = fake.device().accesses;
-    let error = iommu.invalidate(id, &Invalidation::Everything).unwrap_err();
-    assert_eq!(error.to_string(), "iommu test: COMPLETION_WAIT did not complete");
-    assert!(fake.device().accesses - before < 100, "bounded");
-    fake.device().no_store = false;
-    iommu.invalidate(id, &Invalidation::Everything).unwrap();
+    commands::waits_that_never_store::<Fake>();
 }
 
 #[test]
 fn what_was_not_done_is_quarantined_until_it_is() {
-    let fake = Fake::new();
-    let mut iommu = fake.probe(config());
-    let one = domain(&fake, &mut iommu, ROOT, 5, 0x111);
-    let two = domain(&fake, &mut iommu, ROOT + 0x1000, 5, 0x222);
-    iommu.attach(STREAMS[0], one).unwrap();
-    fake.read_of(STREAMS[0], 0x5000).unwrap();
-    fake.device().deaf = true;
-    iommu.detach(STREAMS[0]).unwrap_err();
-    // It translates still, and everybody knows.
-    assert_eq!(fake.read_of(STREAMS[0], 0x5000), Ok(0x11_1000));
-    iommu.attach(STREAMS[0], two).unwrap_err();
-    assert_eq!(iommu.destroy_domain(one).unwrap_err().to_string(), "domain 0 is in use by stream 0x10");
-    iommu.destroy_domain(two).unwrap_err();
-    let third = domain(&fake, &mut iommu, ROOT + 0x2000, 5, 0x333);
-    fake.device().deaf = false;
-    iommu.detach(STREAMS[0]).unwrap();
-    assert_eq!(fake.read_of(STREAMS[0], 0x5000), Err(Refused::Permission));
-    for id in [one, two, third] {
-        iommu.destroy_domain(id).unwrap();
-    }
+    commands::what_was_not_done_is_quarantined_until_it_is::<Fake>();
 }
 
 #[test]
 fn an_attach_that_was_not_seen_to_succeed_can_be_repeated_or_undone() {
-    for undo in [false, true] {
-        let fake = Fake::new();
-        let mut iommu = fake.probe(config());
-        let one = domain(&fake, &mut iommu, ROOT, 5, 0x111);
-        fake.device().deaf = true;
-        iommu.attach(STREAMS[0], one).unwrap_err();
-        assert!(iommu.destroy_domain(one).is_err());
-        fake.device().deaf = false;
-        if undo {
-            iommu.detach(STREAMS[0]).unwrap();
-            assert!(fake.read_of(STREAMS[0], 0x5000).is_err());
-            iommu.destroy_domain(one).unwrap();
-        } else {
-            iommu.attach(STREAMS[0], one).unwrap();
-            assert_eq!(fake.read_of(STREAMS[0], 0x5000), Ok(0x11_1000));
-        }
-    }
+    commands::an_attach_that_was_not_seen_to_succeed_can_be_repeated_or_undone::<Fake>();
 }

@@ -1,6 +1,7 @@
 //! Domains and streams, with all caches holding on to everything.
 
 use crate::fake::{Fake, Leads, Refused, STREAMS, config};
+use crate::fake_rig::commands;
 use vcm::{PhysicalAddress, Span};
 use vcm_iommu::amdvi::{AmdVi, RANGES_LIMIT};
 use vcm_iommu::{
@@ -48,13 +49,7 @@ fn a_stream_goes_through_its_domain_or_nowhere() {
 
 #[test]
 fn attaching_what_is_attached_asks_the_hardware_nothing() {
-    let fake = Fake::new();
-    let mut iommu = fake.probe(config());
-    let one = domain(&fake, &mut iommu, ROOT, 5, 0x111);
-    iommu.attach(STREAMS[0], one).unwrap();
-    let before = fake.device().accesses;
-    iommu.attach(STREAMS[0], one).unwrap();
-    assert_eq!(fake.device().accesses, before);
+    commands::attaching_what_is_attached_asks_the_hardware_nothing::<Fake>();
 }
 
 #[test]

@@ -150,8 +150,8 @@ proptest! {
             let mut device = fake.device();
             let base = device.get(0x10) & 0xf_ffff_ffff_f000;
             for (event, index) in events.iter().zip(0..) {
-                device.set_word(base + index * 16, event[0]);
-                device.set_word(base + index * 16 + 8, event[1]);
+                device.memory.set_word(base + index * 16, event[0]);
+                device.memory.set_word(base + index * 16 + 8, event[1]);
             }
             // Bits that are no offset are not looked at.
             device.set(0x2018, (tail * 16) | 0xf);

@@ -5,9 +5,13 @@
 
 #[path = "fake/commands.rs"]
 mod commands;
+#[path = "fake/rig.rs"]
+mod rig;
 #[path = "fake/walk.rs"]
 mod walk;
 
+use crate::fake_rig::Power;
+use crate::fake_rig::memory::Memory;
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,9 +21,6 @@ use vcm_iommu::{Registers, SharedMemory, StreamId};
 
 /// Invalidate-all, six levels.
 pub(crate) const FEATURES: u64 = 1 << 6 | 2 << 10;
-
-/// What a silent device reads.
-pub(crate) const SILENCES: [u32; 2] = [u32::MAX, 0];
 
 /// Devices that the tests have.
 pub(crate) const STREAMS: [StreamId; 3] = [StreamId(0x10), StreamId(0x11), StreamId(0x3f)];
@@ -54,12 +55,7 @@ pub(crate) struct Leads {
 }
 
 pub(crate) struct Device {
-    words: BTreeMap<u64, u64>,
-    next: u64,
-    /// What is allocated now, by address.
-    pub(crate) allocated: BTreeMap<u64, u64>,
-    /// Allocations until one fails.
-    pub(crate) allocations: Option<usize>,
+    pub(crate) memory: Memory,
     /// Where pages lead: by root and page number.
     pub(crate) tables: BTreeMap<(u64, u64), Leads>,
     pub(crate) registers: BTreeMap<u32, u64>,
@@ -78,12 +74,9 @@ pub(crate) struct Device {
     pub(crate) late: u32,
     /// An event that is not there yet.
     coming: Option<(u64, u64, u32)>,
-    pub(crate) accesses: usize,
+    pub(crate) power: Power,
     /// How often the driver has read memory.
     pub(crate) memory_reads: usize,
-    /// Accesses until the device falls silent.
-    pub(crate) lives: Option<usize>,
-    pub(crate) silence: u32,
     /// Commands that were executed.
     pub(crate) executed: Vec<(u64, u64)>,
 }
@@ -91,10 +84,7 @@ pub(crate) struct Device {
 impl Device {
     fn new(features: u64) -> Self {
         Self {
-            words: BTreeMap::new(),
-            next: 0x100_0000,
-            allocated: BTreeMap::new(),
-            allocations: None,
+            memory: Memory::new(0x100_0000),
             tables: BTreeMap::new(),
             registers: BTreeMap::from([(EXTENDED, features)]),
             pending: vec![],
@@ -105,10 +95,8 @@ impl Device {
             no_store: false,
             late: 0,
             coming: None,
-            accesses: 0,
+            power: Power::on(),
             memory_reads: 0,
-            lives: None,
-            silence: u32::MAX,
             executed: vec![],
         }
     }
@@ -119,15 +107,6 @@ impl Device {
 
     pub(crate) fn set(&mut self, register: u32, value: u64) {
         self.registers.insert(register, value);
-    }
-
-    pub(crate) fn word(&self, at: u64) -> u64 {
-        assert_eq!(at % 8, 0, "{at:#x} is no word");
-        self.words.get(&at).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn set_word(&mut self, at: u64, value: u64) {
-        self.words.insert(at, value);
     }
 
     /// Cuts the power: registers and caches are as after a reset, memory is as it was.
@@ -142,21 +121,8 @@ impl Device {
         self.get(CONTROL) & 1 != 0
     }
 
-    /// Whether the device lives on after one more access.
-    fn alive(&mut self) -> bool {
-        self.accesses += 1;
-        match &mut self.lives {
-            None => true,
-            Some(0) => false,
-            Some(lives) => {
-                *lives -= 1;
-                true
-            }
-        }
-    }
-
     fn write(&mut self, offset: u32, half: u32) {
-        if !self.alive() {
+        if !self.power.survives() {
             return;
         }
         let register = offset & !7;
@@ -250,8 +216,8 @@ pub(crate) fn config() -> Config {
 impl Registers for Fake {
     fn read(&mut self, offset: u32) -> u32 {
         let mut device = self.device();
-        if !device.alive() {
-            return device.silence;
+        if !device.power.survives() {
+            return device.power.silence;
         }
         (device.get(offset & !7) >> ((offset & 4) * 8)) as u32
     }
@@ -263,21 +229,11 @@ impl Registers for Fake {
 
 impl SharedMemory for Fake {
     fn allocate(&mut self, size: u64, align: u64) -> Result<PhysicalAddress, OutOfMemory> {
-        let mut device = self.device();
-        if let Some(left) = &mut device.allocations {
-            if *left == 0 {
-                return Err(OutOfMemory);
-            }
-            *left -= 1;
-        }
-        let at = device.next.next_multiple_of(align);
-        device.next = at + size;
-        device.allocated.insert(at, size);
-        Ok(PhysicalAddress::new(at))
+        self.device().memory.allocate(size, align)
     }
 
     fn free(&mut self, address: PhysicalAddress, size: u64) {
-        assert_eq!(self.device().allocated.remove(&address.raw()), Some(size));
+        self.device().memory.free(address, size);
     }
 
     fn read32(&mut self, address: PhysicalAddress) -> u32 {
@@ -296,11 +252,11 @@ impl SharedMemory for Fake {
         {
             device.coming = (left > 1).then_some((at, first, left - 1));
             if left == 1 {
-                device.set_word(at, first);
+                device.memory.set_word(at, first);
             }
             return 0;
         }
-        device.word(address.raw())
+        device.memory.word(address.raw())
     }
 
     fn write64(&mut self, address: PhysicalAddress, value: u64) {
@@ -310,18 +266,18 @@ impl SharedMemory for Fake {
             // The device may read an entry's words at any moment.
             let entry = table + u64::from(stream.0) * 32;
             if device.is_on() && (entry..entry + 32).contains(&at) {
-                let now = device.word(entry);
+                let now = device.memory.word(entry);
                 if at == entry {
                     assert_eq!(value & 3, 3, "everything would pass");
                     assert!(now & OPEN == 0 || value & OPEN == 0 || now == value, "from one way to another");
                 } else {
                     assert!(
-                        now & OPEN == 0 || device.word(at) == value,
+                        now & OPEN == 0 || device.memory.word(at) == value,
                         "an entry is changed while it is open"
                     );
                 }
             }
         }
-        device.set_word(at, value);
+        device.memory.set_word(at, value);
     }
 }

@@ -1,6 +1,7 @@
 //! Hardware that is not there, not known, or in the middle of something.
 
-use crate::fake::{FEATURES, Fake, SILENCES, STREAMS, config};
+use crate::fake::{FEATURES, Fake, STREAMS, config};
+use crate::fake_rig::SILENCES;
 use vcm_iommu::amdvi::{AmdVi, Config, Interrupts};
 use vcm_iommu::{Iommu, IommuError, StreamId, TableFormat, Translation};
 
@@ -12,12 +13,12 @@ fn error(fake: &Fake, config: Config) -> String {
 fn nothing_there() {
     for silence in SILENCES {
         let fake = Fake::new();
-        fake.device().lives = Some(0);
-        fake.device().silence = silence;
+        fake.device().power.lives = Some(0);
+        fake.device().power.silence = silence;
         assert!(
             error(&fake, config()).starts_with("iommu test: nothing answers, extended features reads 0x")
         );
-        assert!(fake.device().allocated.is_empty());
+        assert!(fake.device().memory.allocated.is_empty());
     }
     let fake = Fake::with(FEATURES | 3 << 10);
     assert!(error(&fake, config()).contains("host tables of a kind that is not known"));
@@ -92,10 +93,10 @@ fn tables_reach_the_last_device() {
 fn every_allocation_may_fail() {
     for allocations in 0..4 {
         let fake = Fake::new();
-        fake.device().allocations = Some(allocations);
+        fake.device().memory.allocations = Some(allocations);
         assert_eq!(error(&fake, config()), "out of memory for queues and tables");
-        assert!(fake.device().allocated.is_empty());
-        assert_eq!(fake.device().accesses, 2, "only the features were read");
+        assert!(fake.device().memory.allocated.is_empty());
+        assert_eq!(fake.device().power.accesses, 2, "only the features were read");
     }
 }
 
@@ -105,5 +106,5 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let fake = Fake::new();
     fake.device().deaf = true;
     assert_eq!(error(&fake, config()), "iommu test: COMPLETION_WAIT did not complete");
-    assert!(fake.device().allocated.is_empty() && !fake.device().is_on());
+    assert!(fake.device().memory.allocated.is_empty() && !fake.device().is_on());
 }

@@ -1,8 +1,9 @@
 //! The command buffer: round and round, and after what another hand put there.
 
+use crate::rig::transfers;
 use crate::support::*;
-use vcm::{Access, PhysicalAddress, Span};
-use vcm_iommu::amdvi::{AmdVi, Config, spec};
+use vcm::{PhysicalAddress, Span};
+use vcm_iommu::amdvi::{Config, spec};
 use vcm_iommu::{Invalidation, Iommu, Reach, Registers};
 
 #[test]
@@ -24,7 +25,7 @@ fn many_more_commands_than_entries() {
             bench.iommu.invalidate(domain, &all).unwrap();
             assert!(!bench.reads(&bench.edu, AT, 3), "round {round}");
             bench.finish(gather);
-            bench.map(&mut table, AT, page, 0x1000, Access::READ_WRITE);
+            bench.map(&mut table, AT, page, 0x1000);
             // And one at a time.
             for _ in 0..100 {
                 bench.invalidate_page(domain, AT + 0x1000, Reach::Pages);
@@ -57,7 +58,7 @@ fn an_illegal_command_costs_nothing() {
             bench.iommu.invalidate(domain, &(&gather).into()).unwrap();
             assert!(!bench.reads(&bench.edu, AT, 3));
             bench.finish(gather);
-            bench.map(&mut table, AT, page, 0x1000, Access::READ_WRITE);
+            bench.map(&mut table, AT, page, 0x1000);
         }
     });
 }
@@ -91,13 +92,8 @@ fn a_reset_is_noticed_and_recovered_from() {
 #[test]
 fn the_driver_that_comes_after_another_blocks_everything() {
     on_qemu(config(), |bench| {
-        let page = bench.page();
-        bench.put(page, 3);
-        let (domain, _table) = bench.domain_to(page);
-        bench.iommu.attach(STREAM, domain).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 3));
-        let registers = bench.machine.iommu_registers().unwrap();
-        bench.iommu = AmdVi::probe(registers, bench.ram.clone(), config()).unwrap();
-        assert!(!bench.reads(&bench.edu, AT, 3));
+        transfers::the_driver_that_comes_after_another_blocks_everything(bench, |machine| {
+            probe(machine, config())
+        });
     });
 }

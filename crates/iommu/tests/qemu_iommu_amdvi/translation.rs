@@ -1,5 +1,6 @@
 //! Bytes arrive where the tables say, and nowhere else.
 
+use crate::rig::transfers;
 use crate::support::*;
 use vcm::{Access, FaultAccess, Iova, PhysicalAddress};
 use vcm_iommu::amdvi::{Config, spec};
@@ -29,17 +30,17 @@ fn tables_of_all_depths_and_pages_of_many_sizes() {
         let large = bench.ram.allocate(4 << 20, 4 << 20).unwrap();
         let page = bench.page();
         for levels in 3..=6 {
-            let mut table = bench.table(levels);
+            let mut table = bench.table_of(levels);
             let top = table.input_span().last() & !0xfff;
-            bench.map(&mut table, top, page, 0x1000, Access::READ_WRITE);
-            bench.map(&mut table, OUT, bench.out, 0x1000, Access::READ_WRITE);
-            let domain = bench.domain_of(&table);
+            bench.map(&mut table, top, page, 0x1000);
+            bench.map(&mut table, OUT, bench.out, 0x1000);
+            let domain = bench.domain(Amd::tables(&table));
             bench.iommu.attach(STREAM, domain).unwrap();
             let seed = u32::from(levels);
             bench.put(page, seed);
             assert!(bench.reads(&bench.edu, top, seed), "{levels} levels");
             for (at, len) in [(0x4001_0000, 0x1_0000), (0x5000_0000, 2 << 20), (0x6000_0000, 4 << 20)] {
-                bench.map(&mut table, at, large, len, Access::READ_WRITE);
+                bench.map(&mut table, at, large, len);
                 for offset in [0, len / 2, len - 0x1000] {
                     let physical = PhysicalAddress::new(large.raw() + offset);
                     bench.put(physical, seed + 10);
@@ -78,8 +79,8 @@ fn addresses_outside_and_without_permission() {
     on_qemu(config(), |bench| {
         let (page, read_only, write_only) = (bench.page(), bench.page(), bench.page());
         let (domain, mut table) = bench.domain_to(page);
-        bench.map(&mut table, AT + 0x1000, read_only, 0x1000, Access::READ);
-        bench.map(&mut table, AT + 0x2000, write_only, 0x1000, Access::WRITE);
+        bench.map_as(&mut table, AT + 0x1000, read_only, 0x1000, Access::READ);
+        bench.map_as(&mut table, AT + 0x2000, write_only, 0x1000, Access::WRITE);
         bench.iommu.attach(STREAM, domain).unwrap();
         for seed in 1..4 {
             bench.put(page, seed);
@@ -99,39 +100,12 @@ fn addresses_outside_and_without_permission() {
 
 #[test]
 fn identity_passes_until_it_is_taken_away() {
-    on_qemu(config(), |bench| {
-        let page = bench.page();
-        bench.put(page, 7);
-        let domain = bench.iommu.create_domain(Translation::Identity).unwrap();
-        bench.iommu.attach(STREAM, domain).unwrap();
-        bench.edu.copy(Iova::new(page.raw()), Iova::new(bench.out.raw()), 4096).unwrap();
-        assert!(bench.holds(bench.out, 7));
-        bench.iommu.detach(STREAM).unwrap();
-        bench.ram.write_bytes(bench.out, &[0; 4096]).unwrap();
-        bench.edu.copy(Iova::new(page.raw()), Iova::new(bench.out.raw()), 4096).unwrap();
-        assert!(!bench.holds(bench.out, 7));
-    });
+    on_qemu(config(), transfers::identity_passes_until_it_is_taken_away);
 }
 
 #[test]
 fn domains_are_apart_and_streams_of_one_share_it() {
-    on_qemu(config(), |bench| {
-        let (one, two) = (bench.page(), bench.page());
-        bench.put(one, 1);
-        bench.put(two, 2);
-        let (first, _a) = bench.domain_to(one);
-        let (second, _b) = bench.domain_to(two);
-        bench.iommu.attach(STREAM, first).unwrap();
-        bench.iommu.attach(OTHER_STREAM, second).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 1) && bench.reads(&bench.other, AT, 2));
-        bench.iommu.attach(STREAM, second).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 2) && bench.reads(&bench.other, AT, 2));
-        bench.iommu.destroy_domain(first).unwrap();
-        let refused = bench.iommu.destroy_domain(second);
-        assert_eq!(refused, Err(IommuError::InUse { domain: second, stream: STREAM }));
-        bench.iommu.detach(STREAM).unwrap();
-        assert!(bench.reads(&bench.other, AT, 2) && !bench.reads(&bench.edu, AT, 2));
-    });
+    on_qemu(config(), transfers::domains_are_apart_and_streams_of_one_share_it);
 }
 
 #[test]

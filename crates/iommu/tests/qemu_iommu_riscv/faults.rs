@@ -1,7 +1,7 @@
 //! What is refused is recorded.
 
 use crate::support::*;
-use vcm::{FaultAccess, FaultReason, Iova};
+use vcm::{Access, FaultAccess, FaultReason, Iova};
 use vcm_iommu::riscv::{Config, Interrupts, spec};
 use vcm_iommu::{Iommu, Registers};
 
@@ -11,7 +11,7 @@ fn addresses_outside_and_without_permission() {
         let (page, fixed) = (bench.page(), bench.page());
         bench.put(fixed, 9);
         let (domain, mut table) = bench.domain_to(page);
-        bench.map_read_only(&mut table, AT + 0x1000, fixed);
+        bench.map_as(&mut table, AT + 0x1000, fixed, 0x1000, Access::READ);
         bench.iommu.attach(STREAM, domain).unwrap();
 
         bench.edu.dma_to_device(Iova::new(0x7fff_f004), 0, 4).unwrap();

@@ -1,5 +1,6 @@
 //! The command queue: round and round, and after what it does not understand.
 
+use crate::rig::transfers;
 use crate::support::*;
 use vcm::{PhysicalAddress, Span};
 use vcm_iommu::riscv::{Config, spec};
@@ -80,14 +81,8 @@ fn a_reset_is_noticed_and_recovered_from() {
 #[test]
 fn the_driver_that_comes_after_another_finds_everything_blocked() {
     on_qemu(config(), |bench| {
-        let page = bench.page();
-        bench.put(page, 3);
-        let (domain, _table) = bench.domain_to(page);
-        bench.iommu.attach(STREAM, domain).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 3));
-        let registers = bench.machine.iommu_registers().unwrap();
-        let again = vcm_iommu::riscv::RiscvIommu::probe(registers, bench.ram.clone(), config());
-        bench.iommu = again.unwrap();
-        assert!(bench.faults_at(AT));
+        transfers::the_driver_that_comes_after_another_blocks_everything(bench, |machine| {
+            probe(machine, config())
+        });
     });
 }

@@ -1,140 +1,29 @@
 //! QEMU caches translations and contexts: what the driver leaves out is seen, and what it does helps.
 
+use crate::rig::stale::{self, Cached};
 use crate::support::*;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-use vcm::{Iova, PhysicalAddress};
-use vcm_iommu::{Invalidation, Iommu, Reach};
 
 #[test]
 fn a_translation_is_stale_until_it_is_invalidated() {
-    on_qemu(config(), |bench| {
-        let (page, other_page) = (bench.page(), bench.page());
-        bench.put(page, 1);
-        bench.put(other_page, 2);
-        let (domain, mut table) = bench.domain_to(page);
-        let (other, _other_table) = bench.domain_to(other_page);
-        bench.iommu.attach(STREAM, domain).unwrap();
-        bench.iommu.attach(OTHER_STREAM, other).unwrap();
-        let forms = [("by address", Reach::Pages), ("with its tables", Reach::Tables)];
-        for (how, reach) in forms {
-            assert!(bench.reads(&bench.edu, AT, 1), "{how}");
-            let gather = bench.unmap(&mut table, AT, 0x1000);
-            assert!(bench.reads(&bench.edu, AT, 1), "the stale translation is used, {how}");
-            bench.invalidate_page(domain, AT + 0x1000, Reach::Pages);
-            assert!(bench.reads(&bench.edu, AT, 1), "another address was invalidated, {how}");
-            bench.iommu.invalidate(other, &Invalidation::Everything).unwrap();
-            assert!(bench.reads(&bench.edu, AT, 1), "another domain was invalidated, {how}");
-            assert_eq!(bench.faults(), []);
-            bench.invalidate_page(domain, AT, reach);
-            assert!(!bench.reads(&bench.edu, AT, 1), "{how}");
-            assert!(!bench.faults().is_empty());
-            bench.finish(gather);
-            bench.map(&mut table, AT, page, 0x1000);
-        }
-        assert!(bench.reads(&bench.other, AT, 2));
-    });
+    on_qemu(config(), stale::a_translation_is_stale_until_it_is_invalidated);
 }
 
 #[test]
 fn a_large_page_is_gone_from_end_to_end() {
-    on_qemu(config(), |bench| {
-        let large = bench.ram.allocate(2 << 20, 2 << 20).unwrap();
-        let page = bench.page();
-        let (domain, mut table) = bench.domain_to(page);
-        bench.map(&mut table, 0x4000_0000, large, 2 << 20);
-        bench.iommu.attach(STREAM, domain).unwrap();
-        for offset in [0, 0x1000, 0xf_f000, 0x1f_f000] {
-            bench.put(PhysicalAddress::new(large.raw() + offset), 8);
-            assert!(bench.reads(&bench.edu, 0x4000_0000 + offset, 8));
-        }
-        let gather = bench.unmap(&mut table, 0x4000_0000, 2 << 20);
-        assert!(bench.reads(&bench.edu, 0x4000_1000, 8), "the stale translation is used");
-        bench.iommu.invalidate(domain, &(&gather).into()).unwrap();
-        bench.finish(gather);
-        for offset in [0, 0x1000, 0xf_f000, 0x1f_f000] {
-            assert!(bench.faults_at(0x4000_0000 + offset), "{offset:#x}");
-        }
-    });
+    on_qemu(config(), |bench| stale::a_large_page_is_gone_from_end_to_end(bench, Cached::InPieces));
 }
 
 #[test]
 fn a_context_is_stale_until_the_driver_invalidates_it() {
-    on_qemu(config(), |bench| {
-        let (page, other_page) = (bench.page(), bench.page());
-        bench.put(page, 1);
-        bench.put(other_page, 2);
-        let (domain, _table) = bench.domain_to(page);
-        let (other, _other_table) = bench.domain_to(other_page);
-        bench.iommu.attach(STREAM, domain).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 1));
-        // Behind the driver's back the context is made invalid.
-        let context = PhysicalAddress::new(context_of(bench, 0x10));
-        bench.ram.write_bytes(context, &[0; 8]).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 1), "the stale context is used");
-        // The driver does that, and says so.
-        bench.iommu.detach(STREAM).unwrap();
-        assert!(bench.faults_at(AT));
-        bench.iommu.attach(STREAM, domain).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 1));
-        bench.iommu.attach(STREAM, other).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 2));
-    });
+    on_qemu(config(), stale::an_entry_is_stale_until_the_driver_invalidates_it);
 }
 
-/// The numbers of a domain that is gone serve the next one.
 #[test]
 fn a_number_is_clean_when_it_is_used_again() {
-    on_qemu(config(), |bench| {
-        for seed in 1..6 {
-            let page = bench.page();
-            bench.put(page, seed);
-            let (domain, _table) = bench.domain_to(page);
-            bench.iommu.attach(STREAM, domain).unwrap();
-            assert!(bench.reads(&bench.edu, AT, seed));
-            bench.iommu.detach(STREAM).unwrap();
-            bench.iommu.destroy_domain(domain).unwrap();
-        }
-    });
+    on_qemu(config(), |bench| stale::a_number_is_clean_when_it_is_used_again(bench, |_| {}));
 }
 
 #[test]
 fn nothing_passes_after_a_detach_under_traffic() {
-    on_qemu(config(), |bench| {
-        let page = bench.page();
-        let (domain, _table) = bench.domain_to(page);
-        let over = AtomicBool::new(false);
-        let edu = bench.edu.clone();
-        let byte = |bench: &Bench| {
-            let mut byte = [0; 8];
-            bench.ram.read_bytes(page, &mut byte).unwrap();
-            byte != [0; 8]
-        };
-        // What the bus master writes.
-        bench.put(page, 77);
-        bench.iommu.attach(STREAM, domain).unwrap();
-        bench.edu.dma_to_device(Iova::new(AT), 0, 4096).unwrap();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    edu.dma_from_device(Iova::new(AT), 0, 64).unwrap();
-                }
-            });
-            for _ in 0..15 {
-                bench.iommu.attach(STREAM, domain).unwrap();
-                let until = Instant::now() + Duration::from_secs(5);
-                while !byte(bench) && Instant::now() < until {
-                    thread::yield_now();
-                }
-                assert!(byte(bench), "traffic arrives");
-                bench.iommu.detach(STREAM).unwrap();
-                bench.ram.write_bytes(page, &[0; 4096]).unwrap();
-                thread::sleep(Duration::from_millis(3));
-                assert!(!byte(bench), "after the detach");
-                bench.faults();
-            }
-            over.store(true, Ordering::Relaxed);
-        });
-    });
+    on_qemu(config(), stale::nothing_passes_after_a_detach_under_traffic);
 }

@@ -1,5 +1,6 @@
 //! Bytes arrive where the tables say.
 
+use crate::rig::transfers;
 use crate::support::*;
 use vcm::{Attributes, FaultAccess, PhysicalAddress};
 use vcm_iommu::riscv::{Config, spec};
@@ -63,7 +64,7 @@ fn first_stages_of_all_depths_and_pages_of_all_sizes() {
             bench.map(&mut table, AT, page, 0x1000);
             bench.map(&mut table, OUT, bench.out, 0x1000);
             bench.map(&mut table, 0x4000_0000, large, 2 << 20);
-            let domain = bench.domain_of_first(&table);
+            let domain = bench.domain(first_tables(&table));
             bench.iommu.attach(STREAM, domain).unwrap();
             let seed = u32::from(levels);
             bench.put(page, seed);
@@ -154,41 +155,12 @@ fn what_the_owner_of_a_guest_takes_away_is_gone_from_both_stages() {
 
 #[test]
 fn identity_passes_and_caches_nothing() {
-    on_qemu(config(), |bench| {
-        let page = bench.page();
-        bench.put(page, 7);
-        let domain = bench.iommu.create_domain(Translation::Identity).unwrap();
-        bench.iommu.attach(STREAM, domain).unwrap();
-        bench.edu.copy(vcm::Iova::new(page.raw()), vcm::Iova::new(bench.out.raw()), 4096).unwrap();
-        assert!(bench.holds(bench.out, 7));
-        bench.ram.write_bytes(bench.out, &[0; 4096]).unwrap();
-        bench.iommu.detach(STREAM).unwrap();
-        bench.edu.copy(vcm::Iova::new(page.raw()), vcm::Iova::new(bench.out.raw()), 4096).unwrap();
-        assert!(!bench.holds(bench.out, 7));
-        assert!(!bench.faults().is_empty());
-    });
+    on_qemu(config(), transfers::identity_passes_until_it_is_taken_away);
 }
 
 #[test]
 fn domains_are_apart_and_streams_of_one_share_it() {
-    on_qemu(config(), |bench| {
-        let (one, two) = (bench.page(), bench.page());
-        bench.put(one, 1);
-        bench.put(two, 2);
-        let (first, _a) = bench.domain_to(one);
-        let (second, _b) = bench.domain_to(two);
-        bench.iommu.attach(STREAM, first).unwrap();
-        bench.iommu.attach(OTHER_STREAM, second).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 1) && bench.reads(&bench.other, AT, 2));
-        bench.iommu.attach(STREAM, second).unwrap();
-        assert!(bench.reads(&bench.edu, AT, 2) && bench.reads(&bench.other, AT, 2));
-        bench.iommu.destroy_domain(first).unwrap();
-        let refused = bench.iommu.destroy_domain(second);
-        assert_eq!(refused, Err(IommuError::InUse { domain: second, stream: STREAM }));
-        bench.iommu.detach(STREAM).unwrap();
-        assert!(bench.reads(&bench.other, AT, 2));
-        assert!(bench.faults_at(AT));
-    });
+    on_qemu(config(), transfers::domains_are_apart_and_streams_of_one_share_it);
 }
 
 #[test]

@@ -1,47 +1,15 @@
 //! Two tables, one after the other: a guest's, in the guest's memory, and its owner's.
 
+use crate::rig::guest::{GUEST, GuestMemory, guest};
 use crate::support::*;
-use std::ops::Range;
 use vcm::{Attributes, FaultReason, PhysicalAddress, Security, Span};
 use vcm_iommu::smmuv3::Config;
 use vcm_iommu::{DomainId, Invalidation, Iommu, Reach, Translation};
+use vcm_pagetable::PageTable;
 use vcm_pagetable::aarch64::{Granule4K, Stage1, Stage1Config, Stage2};
-use vcm_pagetable::{PageTable, TableError, TableMemory};
-use vcm_qemu::Ram;
 
-/// How far guest physical addresses are above physical ones.
-const GUEST: u64 = 0x2_0000_0000;
 /// Where the guest's devices find the context descriptor: outside of the guest's memory.
 const CONTEXT: u64 = 0x1000_0000;
-
-/// A guest's memory: RAM, at other addresses.
-struct GuestMemory(Ram);
-
-fn host(address: PhysicalAddress) -> PhysicalAddress {
-    PhysicalAddress::new(address.raw() - GUEST)
-}
-
-fn guest(address: PhysicalAddress) -> PhysicalAddress {
-    PhysicalAddress::new(address.raw() + GUEST)
-}
-
-impl TableMemory<u64> for GuestMemory {
-    fn allocate(&mut self, size: u64, align: u64) -> Result<PhysicalAddress, TableError> {
-        TableMemory::<u64>::allocate(&mut self.0, size, align).map(guest)
-    }
-    fn free(&mut self, table: PhysicalAddress, size: u64) {
-        TableMemory::<u64>::free(&mut self.0, host(table), size);
-    }
-    fn read(&self, table: PhysicalAddress, index: usize) -> u64 {
-        TableMemory::<u64>::read(&self.0, host(table), index)
-    }
-    fn write(&mut self, table: PhysicalAddress, index: usize, value: u64) {
-        TableMemory::<u64>::write(&mut self.0, host(table), index, value);
-    }
-    fn publish(&mut self, table: PhysicalAddress, words: Range<usize>) {
-        TableMemory::<u64>::publish(&mut self.0, host(table), words);
-    }
-}
 
 struct Guest {
     domain: DomainId,

@@ -1,6 +1,6 @@
 //! A machine with the device and two bus masters.
 
-use std::env;
+use crate::left_out::left_out;
 use vcm::{Attributes, Iova, PhysicalAddress, Span};
 use vcm_iommu::virtio::{Config, PciTransport, PciWindows, VirtioIommu};
 use vcm_iommu::{DomainId, FaultRecord, Iommu, StreamId, Translation};
@@ -20,8 +20,7 @@ pub(crate) struct Bench {
 
 /// Runs a test, unless `VCM_WITHOUT_QEMU_IOMMUS=1` says that it is meant to be left out.
 pub(crate) fn on(model: IommuModel, test: impl FnOnce(Bench)) {
-    if env::var("VCM_WITHOUT_QEMU_IOMMUS").is_ok_and(|value| value == "1") {
-        println!("not run: VCM_WITHOUT_QEMU_IOMMUS=1");
+    if left_out() {
         return;
     }
     let machine = IommuMachine::start(model, &[Device::Edu { slot: 2 }, Device::Edu { slot: 3 }]).unwrap();

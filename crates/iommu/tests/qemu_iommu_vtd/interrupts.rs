@@ -23,7 +23,7 @@ fn signal(bench: &Bench, edu: &Edu, message: InterruptMessage) {
 }
 
 fn blocked(bench: &mut Bench) -> BlockedInterrupt {
-    match bench.vtd.next_event().unwrap() {
+    match bench.iommu.next_event().unwrap() {
         Some(Event::BlockedInterrupt(blocked)) => blocked,
         other => panic!("{other:?}"),
     }
@@ -32,53 +32,53 @@ fn blocked(bench: &mut Bench) -> BlockedInterrupt {
 #[test]
 fn an_interrupt_arrives_where_it_is_routed_and_from_its_device_only() {
     on_all(|bench| {
-        bench.vtd.enable_interrupt_remapping(8, Destinations::Xapic).unwrap();
-        let others = bench.vtd.allocate_interrupts(OTHER_STREAM, BlockSize::Four).unwrap();
-        let block = bench.vtd.allocate_interrupts(STREAM, BlockSize::Two).unwrap();
-        let message = bench.vtd.interrupt_message(block).unwrap();
+        bench.iommu.enable_interrupt_remapping(8, Destinations::Xapic).unwrap();
+        let others = bench.iommu.allocate_interrupts(OTHER_STREAM, BlockSize::Four).unwrap();
+        let block = bench.iommu.allocate_interrupts(STREAM, BlockSize::Two).unwrap();
+        let message = bench.iommu.interrupt_message(block).unwrap();
         assert_eq!(message, InterruptMessage { address: 0xfee0_0000 | 4 << 5 | 0x18, data: 0 });
         signal(bench, &bench.edu, message);
         let refused = blocked(bench);
         assert_eq!((refused.stream, refused.index, refused.reason), (STREAM, 4, BlockedReason::NoEntry));
 
-        bench.vtd.route_interrupt(block, 0, &InterruptTarget::new(0x55, 0)).unwrap();
-        bench.vtd.route_interrupt(block, 1, &InterruptTarget::new(0x66, 0)).unwrap();
+        bench.iommu.route_interrupt(block, 0, &InterruptTarget::new(0x55, 0)).unwrap();
+        bench.iommu.route_interrupt(block, 1, &InterruptTarget::new(0x66, 0)).unwrap();
         assert!(!waiting(bench).contains(&0x55));
         signal(bench, &bench.edu, message);
         assert!(waiting(bench).contains(&0x55) && !waiting(bench).contains(&0x66));
         signal(bench, &bench.edu, InterruptMessage { data: 1, ..message });
         assert!(waiting(bench).contains(&0x66));
-        assert_eq!(bench.vtd.next_event(), Ok(None));
+        assert_eq!(bench.iommu.next_event(), Ok(None));
 
         signal(bench, &bench.other, message);
         let refused = blocked(bench);
         assert_eq!((refused.stream, refused.reason), (OTHER_STREAM, BlockedReason::OtherRequester));
-        println!("{:?}: {} {:#x}", bench.variant, refused.name, refused.code);
+        println!("{:?}: {} {:#x}", bench.model, refused.name, refused.code);
 
-        bench.vtd.route_interrupt(block, 0, &InterruptTarget::new(0x77, 0)).unwrap();
+        bench.iommu.route_interrupt(block, 0, &InterruptTarget::new(0x77, 0)).unwrap();
         signal(bench, &bench.edu, message);
         assert!(waiting(bench).contains(&0x77));
-        bench.vtd.free_interrupts(block).unwrap();
+        bench.iommu.free_interrupts(block).unwrap();
         signal(bench, &bench.edu, message);
         assert_eq!(blocked(bench).reason, BlockedReason::NoEntry);
-        bench.vtd.free_interrupts(others).unwrap();
+        bench.iommu.free_interrupts(others).unwrap();
         // An entry beyond the table.
         signal(bench, &bench.edu, InterruptMessage { address: 0xfee0_0000 | 300 << 5 | 0x18, data: 0 });
-        assert_eq!((blocked(bench).index, bench.vtd.next_event()), (300, Ok(None)));
+        assert_eq!((blocked(bench).index, bench.iommu.next_event()), (300, Ok(None)));
     });
 }
 
 #[test]
 fn routes_survive_a_reset_of_the_machine() {
     on_qemu(Variant::Legacy, |bench| {
-        bench.vtd.enable_interrupt_remapping(8, Destinations::Xapic).unwrap();
-        let block = bench.vtd.allocate_interrupts(STREAM, BlockSize::One).unwrap();
-        bench.vtd.route_interrupt(block, 0, &InterruptTarget::new(0x55, 0)).unwrap();
+        bench.iommu.enable_interrupt_remapping(8, Destinations::Xapic).unwrap();
+        let block = bench.iommu.allocate_interrupts(STREAM, BlockSize::One).unwrap();
+        bench.iommu.route_interrupt(block, 0, &InterruptTarget::new(0x55, 0)).unwrap();
         bench.machine.reset().unwrap();
         bench.edu = bench.machine.edu(2).unwrap();
-        bench.vtd.recover().unwrap();
+        bench.iommu.recover().unwrap();
         assert!(!waiting(bench).contains(&0x55));
-        signal(bench, &bench.edu, bench.vtd.interrupt_message(block).unwrap());
+        signal(bench, &bench.edu, bench.iommu.interrupt_message(block).unwrap());
         assert!(waiting(bench).contains(&0x55));
     });
 }
@@ -86,12 +86,12 @@ fn routes_survive_a_reset_of_the_machine() {
 #[test]
 fn a_fault_is_told_by_an_interrupt() {
     on_all(|bench| {
-        bench.vtd.enable_fault_interrupt(0xfee0_0000, 0x61);
+        bench.iommu.enable_fault_interrupt(0xfee0_0000, 0x61);
         assert!(!waiting(bench).contains(&0x61));
         assert!(bench.faults_at(NOWHERE));
         assert!(waiting(bench).contains(&0x61));
-        bench.vtd.enable_fault_interrupt(0xfee0_0000, 0x62);
-        bench.vtd.disable_fault_interrupt();
+        bench.iommu.enable_fault_interrupt(0xfee0_0000, 0x62);
+        bench.iommu.disable_fault_interrupt();
         assert!(bench.faults_at(NOWHERE));
         assert!(!waiting(bench).contains(&0x62));
     });

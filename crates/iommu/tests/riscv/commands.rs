@@ -2,6 +2,7 @@
 
 use crate::domains::domain;
 use crate::fake::{Fake, STREAMS, config};
+use crate::fake_rig::commands;
 use vcm::Span;
 use vcm_iommu::riscv::Config;
 use vcm_iommu::{Invalidation, Iommu, Reach};
@@ -43,7 +44,7 @@ fn an_error_costs_no_command() {
             let mut device = fake.device();
             let (base, tail) = (device.get64(0x18) >> 10 << 12, device.get(0x24));
             for index in tail..tail + illegal {
-                device.set_word(base + u64::from(index % 16) * 16, 0x7f);
+                device.memory.set_word(base + u64::from(index % 16) * 16, 0x7f);
             }
         }
         let tail = fake.device().get(0x24);
@@ -72,80 +73,22 @@ fn a_timeout_of_somebody_elses_command_is_cleared() {
 
 #[test]
 fn a_command_that_the_hardware_does_not_know_is_not_taken_for_done() {
-    let fake = Fake::new();
-    let mut iommu = fake.probe(config());
-    let id = domain(&fake, &mut iommu, ROOT, 5, 0x111);
-    iommu.attach(STREAMS[0], id).unwrap();
-    fake.device().unknown = Some((1, 0));
-    let error = iommu.invalidate(id, &Invalidation::Everything).unwrap_err();
-    assert_eq!(error.to_string(), "iommu test: commands are refused");
-    iommu.detach(STREAMS[0]).unwrap_err();
-    iommu.destroy_domain(id).unwrap_err();
-    fake.device().unknown = None;
-    iommu.detach(STREAMS[0]).unwrap();
-    iommu.destroy_domain(id).unwrap();
+    commands::a_command_that_the_hardware_does_not_know_is_not_taken_for_done::<Fake>();
 }
 
 #[test]
 fn fences_that_never_store() {
-    let fake = Fake::new();
-    let mut iommu = fake.probe(config());
-    let id = domain(&fake, &mut iommu, ROOT, 5, 0x111);
-    fake.device().no_store = true;
-    let before = fake.device().accesses;
-    let error = iommu.invalidate(id, &Invalidation::Everything).unwrap_err();
-    assert_eq!(error.to_string(), "iommu test: IOFENCE.C did not complete");
-    assert!(fake.device().accesses - before < 500);
-    fake.device().no_store = false;
-    iommu.invalidate(id, &Invalidation::Everything).unwrap();
+    commands::waits_that_never_store::<Fake>();
 }
 
 #[test]
 fn what_was_not_done_is_quarantined_until_it_is() {
-    let fake = Fake::new();
-    let mut iommu = fake.probe(config());
-    let one = domain(&fake, &mut iommu, ROOT, 5, 0x111);
-    let two = domain(&fake, &mut iommu, ROOT + 0x1000, 5, 0x222);
-    iommu.attach(STREAMS[0], one).unwrap();
-    fake.read_of(STREAMS[0], 0x5000).unwrap();
-    fake.device().deaf = true;
-    let before = fake.device().accesses;
-    let error = iommu.detach(STREAMS[0]).unwrap_err();
-    assert_eq!(error.to_string(), "iommu test: IOFENCE.C did not complete");
-    assert!(fake.device().accesses - before < 50, "bounded");
-    // It translates still, and everybody knows.
-    assert_eq!(fake.read_of(STREAMS[0], 0x5000), Ok(0x11_1000));
-    iommu.attach(STREAMS[0], two).unwrap_err();
-    assert_eq!(iommu.destroy_domain(one).unwrap_err().to_string(), "domain 0 is in use by stream 0x10");
-    iommu.destroy_domain(two).unwrap_err();
-    let third = domain(&fake, &mut iommu, ROOT + 0x2000, 5, 0x333);
-    fake.device().deaf = false;
-    iommu.detach(STREAMS[0]).unwrap();
-    assert_eq!(fake.read_of(STREAMS[0], 0x5000), Err(258));
-    for id in [one, two, third] {
-        iommu.destroy_domain(id).unwrap();
-    }
+    commands::what_was_not_done_is_quarantined_until_it_is::<Fake>();
 }
 
 #[test]
 fn an_attach_that_was_not_seen_to_succeed_can_be_repeated_or_undone() {
-    for undo in [false, true] {
-        let fake = Fake::new();
-        let mut iommu = fake.probe(config());
-        let one = domain(&fake, &mut iommu, ROOT, 5, 0x111);
-        fake.device().deaf = true;
-        iommu.attach(STREAMS[0], one).unwrap_err();
-        assert!(iommu.destroy_domain(one).is_err());
-        fake.device().deaf = false;
-        if undo {
-            iommu.detach(STREAMS[0]).unwrap();
-            assert_eq!(fake.read_of(STREAMS[0], 0x5000), Err(258));
-            iommu.destroy_domain(one).unwrap();
-        } else {
-            iommu.attach(STREAMS[0], one).unwrap();
-            assert_eq!(fake.read_of(STREAMS[0], 0x5000), Ok(0x11_1000));
-        }
-    }
+    commands::an_attach_that_was_not_seen_to_succeed_can_be_repeated_or_undone::<Fake>();
 }
 
 #[test]

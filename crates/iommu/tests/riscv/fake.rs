@@ -5,9 +5,13 @@
 
 #[path = "fake/commands.rs"]
 mod commands;
+#[path = "fake/rig.rs"]
+mod rig;
 #[path = "fake/walk.rs"]
 mod walk;
 
+use crate::fake_rig::Power;
+use crate::fake_rig::memory::Memory;
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,9 +23,6 @@ use vcm_iommu::{Registers, SharedMemory, StreamId};
 /// bits of physical address.
 pub(crate) const CAPABILITIES: u64 = 0x10 | 0xe00 | 0xe_0000 | 1 << 22 | 2 << 28 | 1 << 31 | 46 << 32;
 
-/// What a silent device reads.
-pub(crate) const SILENCES: [u32; 2] = [u32::MAX, 0];
-
 /// A command that the device does not know, though the specification does: opcode and function.
 pub(crate) type Unknown = (u64, u64);
 
@@ -29,12 +30,7 @@ pub(crate) type Unknown = (u64, u64);
 type Tag = (Option<u64>, u64, u64);
 
 pub(crate) struct Device {
-    words: BTreeMap<u64, u64>,
-    next: u64,
-    /// What is allocated now, by address.
-    pub(crate) allocated: BTreeMap<u64, u64>,
-    /// Allocations until one fails.
-    pub(crate) allocations: Option<usize>,
+    pub(crate) memory: Memory,
     /// Where pages lead: by root and page number.
     pub(crate) tables: BTreeMap<(u64, u64), u64>,
     pub(crate) registers: BTreeMap<u32, u32>,
@@ -52,10 +48,7 @@ pub(crate) struct Device {
     pub(crate) deaf: bool,
     /// Fences' stores meet a memory fault.
     pub(crate) no_store: bool,
-    pub(crate) accesses: usize,
-    /// Accesses until the device falls silent.
-    pub(crate) lives: Option<usize>,
-    pub(crate) silence: u32,
+    pub(crate) power: Power,
     /// Commands that were executed.
     pub(crate) executed: Vec<(u64, u64)>,
 }
@@ -68,10 +61,7 @@ impl Device {
         registers.insert(0x00, capabilities as u32);
         registers.insert(0x04, (capabilities >> 32) as u32);
         Self {
-            words: BTreeMap::new(),
-            next: 0x8000_0000,
-            allocated: BTreeMap::new(),
-            allocations: None,
+            memory: Memory::new(0x8000_0000),
             tables: BTreeMap::new(),
             registers,
             modes: vec![0, 1, 2, 3, 4],
@@ -83,9 +73,7 @@ impl Device {
             unknown: None,
             deaf: false,
             no_store: false,
-            accesses: 0,
-            lives: None,
-            silence: u32::MAX,
+            power: Power::on(),
             executed: vec![],
         }
     }
@@ -100,15 +88,6 @@ impl Device {
 
     pub(crate) fn set(&mut self, offset: u32, value: u32) {
         self.registers.insert(offset, value);
-    }
-
-    pub(crate) fn word(&self, at: u64) -> u64 {
-        assert_eq!(at % 8, 0, "{at:#x} is no word");
-        self.words.get(&at).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn set_word(&mut self, at: u64, value: u64) {
-        self.words.insert(at, value);
     }
 
     /// Cuts the power: registers and caches are as after a reset, memory is as it was.
@@ -127,22 +106,9 @@ impl Device {
         self.get64(0) & 1 << 22 != 0
     }
 
-    /// Whether the device lives on after one more access.
-    fn alive(&mut self) -> bool {
-        self.accesses += 1;
-        match &mut self.lives {
-            None => true,
-            Some(0) => false,
-            Some(lives) => {
-                *lives -= 1;
-                true
-            }
-        }
-    }
-
     fn read(&mut self, offset: u32) -> u32 {
-        if !self.alive() {
-            return self.silence;
+        if !self.power.survives() {
+            return self.power.silence;
         }
         let busy_bit = match offset {
             0x10 => 1 << 4,
@@ -159,7 +125,7 @@ impl Device {
     }
 
     fn write(&mut self, offset: u32, value: u32) {
-        if !self.alive() {
+        if !self.power.survives() {
             return;
         }
         assert!(
@@ -236,8 +202,8 @@ impl Device {
 
     fn store32(&mut self, at: u64, value: u32) {
         let shift = (at & 4) * 8;
-        let word = self.word(at & !7);
-        self.set_word(at & !7, word & !(0xffff_ffff << shift) | u64::from(value) << shift);
+        let word = self.memory.word(at & !7);
+        self.memory.set_word(at & !7, word & !(0xffff_ffff << shift) | u64::from(value) << shift);
     }
 }
 
@@ -287,25 +253,15 @@ impl Registers for Fake {
 
 impl SharedMemory for Fake {
     fn allocate(&mut self, size: u64, align: u64) -> Result<PhysicalAddress, OutOfMemory> {
-        let mut device = self.device();
-        if let Some(left) = &mut device.allocations {
-            if *left == 0 {
-                return Err(OutOfMemory);
-            }
-            *left -= 1;
-        }
-        let at = device.next.next_multiple_of(align);
-        device.next = at + size;
-        device.allocated.insert(at, size);
-        Ok(PhysicalAddress::new(at))
+        self.device().memory.allocate(size, align)
     }
 
     fn free(&mut self, address: PhysicalAddress, size: u64) {
-        assert_eq!(self.device().allocated.remove(&address.raw()), Some(size));
+        self.device().memory.free(address, size);
     }
 
     fn read32(&mut self, address: PhysicalAddress) -> u32 {
-        (self.device().word(address.raw() & !7) >> ((address.raw() & 4) * 8)) as u32
+        (self.device().memory.word(address.raw() & !7) >> ((address.raw() & 4) * 8)) as u32
     }
 
     fn write32(&mut self, address: PhysicalAddress, value: u32) {
@@ -313,7 +269,7 @@ impl SharedMemory for Fake {
     }
 
     fn read64(&mut self, address: PhysicalAddress) -> u64 {
-        self.device().word(address.raw())
+        self.device().memory.word(address.raw())
     }
 
     fn write64(&mut self, address: PhysicalAddress, value: u64) {
@@ -324,9 +280,9 @@ impl SharedMemory for Fake {
             if let Ok(place) = device.place(stream.0)
                 && (place + 8..place + 64).contains(&at)
             {
-                assert_eq!(device.word(place) & 1, 0, "a context is changed while it is valid");
+                assert_eq!(device.memory.word(place) & 1, 0, "a context is changed while it is valid");
             }
         }
-        device.set_word(at, value);
+        device.memory.set_word(at, value);
     }
 }

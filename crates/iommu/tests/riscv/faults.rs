@@ -134,7 +134,7 @@ proptest! {
             let base = device.get64(0x28) >> 10 << 12;
             for (record, index) in records.iter().zip(0..) {
                 for (word, offset) in record.iter().zip(0..) {
-                    device.set_word(base + index * 32 + offset * 8, *word);
+                    device.memory.set_word(base + index * 32 + offset * 8, *word);
                 }
             }
             device.set(0x34, tail);

@@ -1,6 +1,7 @@
 //! Hardware that is not there, not known, or not what it says.
 
-use crate::fake::{CAPABILITIES, Fake, SILENCES, STREAMS, config};
+use crate::fake::{CAPABILITIES, Fake, STREAMS, config};
+use crate::fake_rig::SILENCES;
 use vcm::PhysicalAddress;
 use vcm_iommu::riscv::{Config, Interrupts, RiscvIommu};
 use vcm_iommu::{Feature, Iommu, IommuError, ProbeError, TableFormat, Translation, Way};
@@ -13,10 +14,10 @@ fn error(fake: &Fake, config: Config) -> String {
 fn nothing_there() {
     for silence in SILENCES {
         let fake = Fake::new();
-        fake.device().lives = Some(0);
-        fake.device().silence = silence;
+        fake.device().power.lives = Some(0);
+        fake.device().power.silence = silence;
         assert!(error(&fake, config()).starts_with("iommu test: nothing answers, capabilities reads 0x"));
-        assert!(fake.device().allocated.is_empty());
+        assert!(fake.device().memory.allocated.is_empty());
     }
 }
 
@@ -74,7 +75,7 @@ fn the_fewest_levels_that_the_hardware_has_and_the_ids_need() {
                 assert_eq!(fake.read_of(last, 0x5555), Ok(0x5555));
             }
             (None, Err(ProbeError::Unknown { register: "ddtp", .. })) => {
-                assert!(fake.device().allocated.is_empty(), "memory is given back");
+                assert!(fake.device().memory.allocated.is_empty(), "memory is given back");
                 assert_eq!(fake.device().get(0x10) & 0xf, 0, "and the device is off");
             }
             (expected, got) => panic!("{expected:?}, not {:?}", got.map(|iommu| iommu.directory_levels())),
@@ -104,19 +105,19 @@ fn what_was_there_before_is_switched_off_and_forgotten() {
 fn every_allocation_may_fail() {
     for allocations in 0..4 {
         let fake = Fake::new();
-        fake.device().allocations = Some(allocations);
+        fake.device().memory.allocations = Some(allocations);
         let accesses = {
             assert_eq!(error(&fake, config()), "out of memory for queues and tables");
-            fake.device().accesses
+            fake.device().power.accesses
         };
-        assert!(fake.device().allocated.is_empty());
+        assert!(fake.device().memory.allocated.is_empty());
         assert_eq!(accesses, 2, "only the capabilities were read");
     }
     let fake = Fake::new();
     let mut iommu = fake.probe(config());
     let domain = iommu.create_domain(Translation::Identity).unwrap();
     for allocations in 0..2 {
-        fake.device().allocations = Some(allocations);
+        fake.device().memory.allocations = Some(allocations);
         assert_eq!(iommu.attach(STREAMS[0], domain), Err(IommuError::OutOfMemory));
         assert!(fake.read_of(STREAMS[0], 0).is_err());
     }

@@ -15,7 +15,7 @@ impl Device {
             let head = self.get(COMMAND_HEAD);
             assert!(self.get(COMMAND_TAIL) < bytes, "a tail beyond the buffer");
             let at = (self.get(COMMAND_BASE) & ADDRESS) + head;
-            if !self.command((self.word(at), self.word(at + 8))) {
+            if !self.command((self.memory.word(at), self.memory.word(at + 8))) {
                 self.pending.clear();
                 self.set(STATUS, self.get(STATUS) & !(1 << 4));
                 self.log(5 << 60, at);
@@ -49,7 +49,7 @@ impl Device {
             self.execute(pending);
         }
         if command.0 & 1 != 0 && !self.no_store {
-            self.set_word(command.0 & 0xf_ffff_ffff_fff8, command.1);
+            self.memory.set_word(command.0 & 0xf_ffff_ffff_fff8, command.1);
         }
         self.executed.push(command);
         true

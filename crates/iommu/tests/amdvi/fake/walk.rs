@@ -12,7 +12,7 @@ impl Device {
         assert!(u64::from(device) < ((table & 0x1ff) + 1) * 128, "no entry for {device:#x}");
         let at = (table & ADDRESS) + u64::from(device) * 32;
         let entry = *self.entries.entry(device).or_insert_with(|| {
-            let word = |index: u64| self.words.get(&(at + index * 8)).copied().unwrap_or(0);
+            let word = |index: u64| self.memory.word(at + index * 8);
             assert_eq!((word(2), word(3)), (0, 0), "interrupts pass");
             (word(0), word(1))
         });
@@ -75,9 +75,9 @@ impl Device {
             return;
         }
         let at = (self.get(EVENT_BASE) & ADDRESS) + tail;
-        self.set_word(at + 8, second);
+        self.memory.set_word(at + 8, second);
         if self.late == 0 {
-            self.set_word(at, first);
+            self.memory.set_word(at, first);
         } else {
             self.coming = Some((at, first, self.late));
         }

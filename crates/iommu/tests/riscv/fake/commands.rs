@@ -14,7 +14,7 @@ impl Device {
         {
             let head = self.get(0x20);
             let at = base + u64::from(head) * 16;
-            let command = (self.word(at), self.word(at + 8));
+            let command = (self.memory.word(at), self.memory.word(at + 8));
             if let Err(error) = self.command(command) {
                 // "Previous commands may have completed, timed out, or their execution aborted."
                 self.pending.clear();

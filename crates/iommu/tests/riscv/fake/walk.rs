@@ -22,7 +22,7 @@ impl Device {
         let mut page = ddtp >> 10 << 12;
         for level in (1..levels).rev() {
             let index = u64::from(device >> (leaf_bits + 9 * (level - 1)) & 0x1ff);
-            let entry = self.word(page + index * 8);
+            let entry = self.memory.word(page + index * 8);
             assert_eq!(entry & (0x1ff << 1 | 0x3ff << 54), 0, "reserved bits of a directory entry");
             if entry & 1 == 0 {
                 return Err(CAUSE_INVALID);
@@ -40,7 +40,7 @@ impl Device {
             return Ok(*context);
         }
         let at = self.place(device)?;
-        let context = [0, 8, 16, 24].map(|offset| self.word(at + offset));
+        let context = [0, 8, 16, 24].map(|offset| self.memory.word(at + offset));
         if context[0] & 1 == 0 {
             return Err(CAUSE_INVALID);
         }
@@ -52,7 +52,7 @@ impl Device {
         );
         assert!(context[1] >> 60 == 0 || context[1] & 3 == 0, "the root of a second stage");
         for offset in (32..if self.extended() { 64 } else { 32 }).step_by(8) {
-            assert_eq!(self.word(at + offset), 0, "interrupts are not translated");
+            assert_eq!(self.memory.word(at + offset), 0, "interrupts are not translated");
         }
         self.contexts.insert(device, context);
         Ok(context)
@@ -104,7 +104,7 @@ impl Device {
         } else {
             let at = (self.get64(0x28) >> 10 << 12) + u64::from(tail) * 32;
             for (word, index) in words.into_iter().zip(0..) {
-                self.set_word(at + index * 8, word);
+                self.memory.set_word(at + index * 8, word);
             }
             self.set(0x34, (tail + 1) % entries);
         }
