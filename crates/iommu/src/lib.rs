@@ -1,5 +1,6 @@
-//! IOMMU drivers. They reach the hardware through [`Registers`] and nothing else, and need no operating
-//! system.
+//! IOMMU drivers. They reach the hardware through [`Registers`] and [`SharedMemory`] and nothing else, and need no
+//! operating system. [`Iommu`] is what all of them offer, and [`AddressSpace`] a region's address space over any of them: its
+//! example shows the whole way from a driver to a mapping. This one shows a driver by itself:
 //!
 //! ```
 //! use std::collections::BTreeMap;

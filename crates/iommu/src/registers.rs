@@ -1,6 +1,7 @@
 //! Access to a device's registers.
 
-/// The register window of a device. A driver owns one and reaches the hardware through nothing else.
+/// The register window of a device. A driver owns one, and reaches the hardware through it and through
+/// [`SharedMemory`](crate::SharedMemory).
 ///
 /// An implementation for real hardware makes each call one volatile access and keeps their order; writes to
 /// memory that came before a register write must be visible to the device before it (a barrier).

@@ -46,8 +46,38 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A driver, an address space and a bus master behind an IOMMU that others wrote:
+//!
+//! ```no_run
+//! use vcm::{Attributes, Iova, Segment, Segments};
+//! use vcm_iommu::{AddressSpace, Iommu, StreamId, smmuv3};
+//! use vcm_qemu::{Device, IommuMachine, IommuModel};
+//!
+//! let machine = IommuMachine::start(IommuModel::Smmuv3, &[Device::Edu { slot: 2 }])?;
+//! let mut ram = machine.ram().clone(); // For queues, tables and buffers.
+//! let config = smmuv3::Config::new("smmu");
+//! let mut smmu = smmuv3::Smmu::probe(machine.iommu_registers()?, ram.clone(), config)?;
+//!
+//! let buffer = ram.allocate(0x1000, 0x1000)?;
+//! ram.write_bytes(buffer, b"over the bus")?;
+//! let mut space = AddressSpace::new(&mut smmu, &mut ram)?;
+//! let block = [Segment { base: buffer, len: 0x1000 }];
+//! space.map(&mut smmu, &mut ram, 0x10_0000, Segments::new(&block, 0, 0x1000), Attributes::READ_WRITE)?;
+//!
+//! let edu = machine.edu(2)?;
+//! let stream = StreamId(edu.function().address.requester_id().into());
+//! space.attach(&mut smmu, stream)?;
+//! edu.dma_to_device(Iova::new(0x10_0000), 0, 12)?; // Memory to the device ...
+//! edu.dma_from_device(Iova::new(0x10_0800), 0, 12)?; // ... and back, elsewhere.
+//! edu.dma_to_device(Iova::new(0x20_0000), 0, 12)?; // Nothing is mapped there.
+//! println!("{}", smmu.next_fault()?.expect("the SMMU noticed"));
+//!
+//! space.destroy(&mut smmu, &mut ram).map_err(|(_, error)| error)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! [`Machine`] starts any QEMU and has its parts: [`Qtest`], [`Qmp`] and [`Memory`]. [`ArmVirt`] is the Arm machine
-//! with a GICv2, [`IommuMachine`] one with an IOMMU, whose [`Bus`] several can use at a time. Every wait has a time-out, and every error says what was asked and what QEMU printed. QEMU is killed
+//! with a GICv2, [`IommuMachine`] one with an IOMMU, whose [`Bus`] several can use at a time. Every wait for QEMU's answer has a time-out, and every error says what was asked and what QEMU printed. QEMU is killed
 //! when its [`Machine`] is dropped, and by a watchdog when this process is killed.
 //!
 //! # Versions

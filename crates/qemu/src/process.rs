@@ -115,6 +115,8 @@ impl Drop for Process {
         let _ = self.child.kill();
         self.dismiss();
         let _ = self.child.wait();
+        // It has nothing left to do. That it may be stopped itself must not hold us up.
+        let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
     }
 }

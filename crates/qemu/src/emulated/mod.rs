@@ -241,7 +241,9 @@ impl Emulated {
             _ => Records::All,
         };
         let master = Master::new(engine, stream, path, records, own_pages, own_address);
-        self.add(&name, Device::new(kind, Unit::Master(master)), Some(label.to_string()), reserved);
+        // One that passes untranslated is behind nothing, as far as the graph is concerned.
+        let iommu = (path == Path::Translated).then(|| label.to_string());
+        self.add(&name, Device::new(kind, Unit::Master(master)), iommu, reserved);
         Ok(())
     }
 

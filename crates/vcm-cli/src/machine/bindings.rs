@@ -69,8 +69,6 @@ pub struct Description {
     pub about: String,
     /// What it is made of.
     pub base: Base,
-    /// Why it records no fault, if it does not.
-    pub records_no_faults: Option<String>,
     /// What it calls things.
     pub bindings: Bindings,
 }
@@ -86,16 +84,19 @@ impl Description {
         let mut top = Table::top(&source, document.get_ref());
         let base = match top.choice("qemu", &MODELS)? {
             Some(model) => Base::Emulated(model),
-            None => Base::Simulated {
-                tree: top.required_text("tree")?.text,
-                tlb_entries: top.small("tlb-entries")?,
-            },
+            None => {
+                let tree = top.text("tree")?.ok_or_else(|| {
+                    Problem::new(format!(
+                        "{name}.toml: it says neither `tree` nor `qemu`: what the machine is made of"
+                    ))
+                })?;
+                Base::Simulated { tree: tree.text, tlb_entries: top.small("tlb-entries")? }
+            }
         };
         let description = Self {
             name: name.into(),
             about: top.required_text("about")?.text,
             base,
-            records_no_faults: top.text("records-no-faults")?.map(|why| why.text),
             bindings: Bindings {
                 roles: top.named_texts("roles")?.into_iter().collect(),
                 memories: top.named_texts("memories")?.into_iter().collect(),

@@ -11,14 +11,12 @@ use vcm_qemu::{Error, IommuModel};
 pub struct Emulated {
     name: String,
     model: IommuModel,
-    records_no_faults: Option<String>,
     bindings: Bindings,
 }
 
 impl Emulated {
     pub(super) fn described(description: Description, model: IommuModel) -> Self {
-        let Description { name, records_no_faults, bindings, .. } = description;
-        Self { name, model, records_no_faults, bindings }
+        Self { name: description.name, model, bindings: description.bindings }
     }
 
     /// What is wrong with the machine, and what to do about it.
@@ -52,7 +50,7 @@ impl Machine for Emulated {
     }
 
     fn records_no_faults(&self) -> Option<&str> {
-        self.records_no_faults.as_deref()
+        self.model.records_no_faults()
     }
 
     fn topology(&self) -> Result<Topology, Problem> {
@@ -73,7 +71,8 @@ impl Machine for Emulated {
     fn switch_on(&self, tlb_entries: Option<u32>) -> Result<Box<dyn Platform>, Problem> {
         if tlb_entries.is_some() {
             let what = "the size of its TLB is QEMU's and cannot be chosen, nor can its misses be counted";
-            return Err(Problem::new(format!("machine {}: {what}", self.name)));
+            let problem = Problem::new(format!("machine {}: {what}", self.name));
+            return Err(problem.with_help("`vcm machines` lists others"));
         }
         match vcm_qemu::Emulated::start(&self.name, self.model) {
             Ok(machine) => Ok(Box::new(machine)),

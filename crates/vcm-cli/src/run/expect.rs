@@ -55,7 +55,7 @@ pub(super) fn expectation(
         }
         Expectation::MissesRise { transfers } => misses_rise(transfers, log)?,
         Expectation::MissesAtMost { transfer, most } => {
-            let found = transferred(transfer, log)?;
+            let found = counted(transfer, log)?;
             let text = format!("{} in {} lookups", found.tlb_misses, found.tlb_lookups);
             let ok = found.tlb_misses <= *most;
             let result = if ok { Ok(text) } else { Err(format!("{text}, and had to be at most {most}")) };
@@ -142,12 +142,23 @@ fn transferred<'l>(name: &Name, log: &'l Log<'_>) -> Result<&'l Transferred, Fai
     })
 }
 
+/// The same, where its TLB lookups were counted.
+fn counted<'l>(name: &Name, log: &'l Log<'_>) -> Result<&'l Transferred, Failure> {
+    let found = transferred(name, log)?;
+    if found.tlb_lookups == 0 && found.bytes_read + found.bytes_written > 0 {
+        let problem =
+            format!("no TLB lookups were counted for \"{name}\": the machine cannot, or none is in the way");
+        return Err(Failure::Problem(name.problem(problem).with_help("`vcm machines` lists others")));
+    }
+    Ok(found)
+}
+
 fn misses_rise(transfers: &[Name], log: &Log<'_>) -> Result<Found, Failure> {
     let mut texts = Vec::new();
     let mut ok = true;
     let mut before = None;
     for name in transfers {
-        let found = transferred(name, log)?;
+        let found = counted(name, log)?;
         texts.push(format!("{name} {}", found.tlb_misses));
         ok &= before.is_none_or(|before| before < found.tlb_misses);
         before = Some(found.tlb_misses);

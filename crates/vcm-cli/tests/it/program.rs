@@ -103,7 +103,7 @@ fn exit_statuses_tell_failed_from_wrong() {
             format!("vcm: {file}:21:1: association.device: \"codec\" is bound to vcodec"),
         ),
         (run(&walkthrough, &["--bind", "codec"]), "vcm: --bind codec: expected ROLE=DEVICE".into()),
-        (run(&walkthrough, &["--machine", file]), format!("vcm: {file}:1:1: tree: this key is missing")),
+        (run(&walkthrough, &["--machine", file]), format!("vcm: {file}: it says neither `tree` nor `qemu`")),
         (
             vcm(&["topology", concat!(env!("CARGO_MANIFEST_DIR"), "/src/main.rs")]),
             concat!("vcm: ", env!("CARGO_MANIFEST_DIR"), "/src/main.rs: not a device tree").into(),
@@ -259,7 +259,7 @@ fn a_machine_s_file_can_be_given() {
             "mine.toml:2:1: qemu: \"vt-e\" is none of the words that go here; did you mean \"vt-d\"?",
         ),
         ("tree = \"oak\"", "no device tree is called oak"),
-        ("", "tree"),
+        ("", "mine.toml: it says neither `tree` nor `qemu`"),
         ("qemu = \"vt-d\"\ntree = \"two-banks\"", "mine.toml:3"),
     ] {
         std::fs::write(&file, text_of(wrong)).unwrap();
