@@ -122,7 +122,11 @@ fn attributes_are_expressed_or_refused() {
             Ok(()) => {
                 assert!(matches!(way, Way::Tables(TableFormat::ArmShort)), "{way:?} lets secure memory pass")
             }
-            Err(error) => assert_eq!(error.kind, HardwareErrorKind::Attributes, "{way:?}"),
+            Err(error) => {
+                assert_eq!(error.kind, HardwareErrorKind::Attributes, "{way:?}");
+                let blamed = error.at.as_str() == "page table (secure memory)";
+                assert_eq!(blamed, matches!(way, Way::Tables(_)), "{way:?}: {error}");
+            }
         }
         rig.unmap(span(0, PAGE)).unwrap();
         let read_only = Attributes::READ_WRITE.with_access(Access::READ);

@@ -1,5 +1,6 @@
 //! A region's address space behind an IOMMU: what a [`vcm::Hardware`] does for a graph, whichever IOMMU it has.
 
+mod formats;
 mod requests;
 mod table;
 

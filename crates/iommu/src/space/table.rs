@@ -1,19 +1,17 @@
 //! A page table of a format that is known at run time only.
 
+use super::formats::{
+    amd_v1, arm_short, riscv_first_stage, riscv_second_stage, stage1, stage2, vtd_first_stage,
+    vtd_second_stage,
+};
 use super::{AnyTableMemory, of_tables};
 use crate::{TableFormat, TableLimits};
-use vcm::{
-    Attributes, HardwareError, HardwareErrorKind, PageSizes, PhysicalAddress, SIZE_1G, SIZE_2M, SIZE_64K,
-    Security, Segments, Span,
-};
-use vcm_pagetable::aarch64::{
-    Contiguous, Granule, Granule4K, Granule16K, Granule64K, Stage1, Stage1Config, Stage2, Stage2Config,
-    TypedGranule,
-};
-use vcm_pagetable::amd::{self, AmdV1};
-use vcm_pagetable::arm_short::{self, ArmShort, Remap};
+use vcm::{Attributes, HardwareError, HardwareErrorKind, Label, PageSizes, PhysicalAddress, Segments, Span};
+use vcm_pagetable::aarch64::{Granule, Granule4K, Granule16K, Granule64K, Stage1, Stage2};
+use vcm_pagetable::amd::AmdV1;
+use vcm_pagetable::arm_short::ArmShort;
 use vcm_pagetable::{
-    ConfigError, Format, Gather, Leaf, MapError, PageTable, Segment, Translation, UnmapError, riscv, vtd,
+    Format, Gather, Leaf, MapError, PageTable, Segment, Translation, UnmapError, Unrepresentable, riscv, vtd,
 };
 
 /// How many runs of pages are unmapped after one look at a table: a look is a walk of the whole span.
@@ -139,7 +137,9 @@ impl AnyTable {
     pub const fn error(refused: &MapError) -> HardwareError {
         of_tables(match refused {
             MapError::Occupied { .. } | MapError::Foreign { .. } => HardwareErrorKind::Occupied,
-            MapError::Unrepresentable { .. } => HardwareErrorKind::Attributes,
+            MapError::Unrepresentable { what, .. } => {
+                return HardwareError { kind: HardwareErrorKind::Attributes, at: blamed(*what) };
+            }
             MapError::MixedSecurity { .. } => HardwareErrorKind::MixedSecurity,
             MapError::Table(_) => HardwareErrorKind::OutOfMemory,
             MapError::Config(_) => HardwareErrorKind::NotSupported,
@@ -257,120 +257,18 @@ fn sizes_and_input<F: Format>(wrap: fn(PageTable<F>) -> AnyTable, format: F) -> 
     (format.page_sizes(), format.input())
 }
 
-fn arm_short() -> Result<ArmShort, ConfigError> {
-    ArmShort::new(arm_short::Config { remap: Remap::OUTER, ..arm_short::Config::default() })
-}
-
-/// Contiguous pages are pages of sizes that single entries do not have.
-fn contiguous(limits: TableLimits) -> Contiguous {
-    if limits.page_sizes.contains(SIZE_64K) { Contiguous::Used } else { Contiguous::NotUsed }
-}
-
-fn stage1<G: TypedGranule>(
-    input_bits: u8,
-    output_bits: u8,
-    limits: TableLimits,
-) -> Result<Stage1<G>, ConfigError> {
-    let format = Stage1::new(Stage1Config { input_bits, output_bits, world: Security::NonSecure })?;
-    Ok(format.with_contiguous(contiguous(limits)))
-}
-
-fn stage2<G: TypedGranule>(
-    input_bits: u8,
-    output_bits: u8,
-    start_level: u8,
-    limits: TableLimits,
-) -> Result<Stage2<G>, ConfigError> {
-    let format = Stage2::new(Stage2Config { input_bits, output_bits })?.with_root_level(start_level)?;
-    Ok(format.with_contiguous(contiguous(limits)))
-}
-
-fn largest_page(limits: TableLimits) -> vtd::LargestPage {
-    if limits.page_sizes.contains(SIZE_1G) {
-        vtd::LargestPage::Size1G
-    } else if limits.page_sizes.contains(SIZE_2M) {
-        vtd::LargestPage::Size2M
-    } else {
-        vtd::LargestPage::Size4K
-    }
-}
-
-/// A number of levels that a format has not.
-const fn levels_error(levels: u8, least: u8, most: u8) -> ConfigError {
-    // A number of levels that nothing has may be any number.
-    let bits = levels.saturating_mul(9).saturating_add(12);
-    ConfigError::InputBits { bits, least: least * 9 + 12, most: most * 9 + 12 }
-}
-
-fn vtd_first_stage(levels: u8, limits: TableLimits) -> Result<vtd::FirstStage, ConfigError> {
-    let levels = match levels {
-        4 => vtd::FirstStageLevels::Four,
-        5 => vtd::FirstStageLevels::Five,
-        _ => return Err(levels_error(levels, 4, 5)),
-    };
-    vtd::FirstStage::new(vtd::FirstStageConfig {
-        levels,
-        host_bits: limits.output_bits,
-        largest_page: largest_page(limits),
-        memory_types: vtd::MemoryTypes::Ignored,
-    })
-}
-
-fn vtd_second_stage(levels: u8, limits: TableLimits) -> Result<vtd::SecondStage, ConfigError> {
-    let levels = match levels {
-        3 => vtd::SecondStageLevels::Three,
-        4 => vtd::SecondStageLevels::Four,
-        5 => vtd::SecondStageLevels::Five,
-        _ => return Err(levels_error(levels, 3, 5)),
-    };
-    let all = vtd::SecondStageConfig::new(levels, limits.output_bits);
-    let input_bits = all.input_bits.min(limits.input_bits);
-    vtd::SecondStage::new(vtd::SecondStageConfig { largest_page: largest_page(limits), input_bits, ..all })
-}
-
-fn amd_v1(levels: u8, limits: TableLimits) -> Result<AmdV1, ConfigError> {
-    let mode = match levels {
-        3 => amd::Mode::Three,
-        4 => amd::Mode::Four,
-        5 => amd::Mode::Five,
-        6 => amd::Mode::Six,
-        _ => return Err(levels_error(levels, 3, 6)),
-    };
-    let no_snoop = amd::NoSnoop::Honoured;
-    AmdV1::new(amd::Config { mode, physical_bits: limits.output_bits, no_snoop })
-}
-
-fn svnapot(limits: TableLimits) -> riscv::Svnapot {
-    if limits.page_sizes.contains(SIZE_64K) { riscv::Svnapot::Present } else { riscv::Svnapot::Absent }
-}
-
-fn riscv_first_stage(levels: u8, limits: TableLimits) -> Result<riscv::FirstStage, ConfigError> {
-    let mode = match levels {
-        3 => riscv::FirstStageMode::Sv39,
-        4 => riscv::FirstStageMode::Sv48,
-        5 => riscv::FirstStageMode::Sv57,
-        _ => return Err(levels_error(levels, 3, 5)),
-    };
-    riscv::FirstStage::new(riscv::FirstStageConfig {
-        mode,
-        physical_bits: limits.output_bits,
-        svnapot: svnapot(limits),
-        svpbmt: riscv::Svpbmt::Absent,
-    })
-}
-
-fn riscv_second_stage(levels: u8, limits: TableLimits) -> Result<riscv::SecondStage, ConfigError> {
-    let mode = match levels {
-        3 => riscv::SecondStageMode::Sv39x4,
-        4 => riscv::SecondStageMode::Sv48x4,
-        5 => riscv::SecondStageMode::Sv57x4,
-        _ => return Err(levels_error(levels, 3, 5)),
-    };
-    riscv::SecondStage::new(riscv::SecondStageConfig {
-        mode,
-        physical_bits: limits.output_bits,
-        svnapot: svnapot(limits),
-        svpbmt: riscv::Svpbmt::Absent,
+/// The page table, and which attribute it has no encoding for.
+const fn blamed(what: Unrepresentable) -> Label {
+    Label::new(match what {
+        Unrepresentable::NoAccess => "page table (no access)",
+        Unrepresentable::WriteOnly => "page table (write-only access)",
+        Unrepresentable::ExecuteOnly => "page table (execute-only access)",
+        Unrepresentable::Execute => "page table (execute access)",
+        Unrepresentable::MemoryType => "page table (cache policy)",
+        Unrepresentable::Shareability => "page table (shareability)",
+        Unrepresentable::Supervisor => "page table (supervisor only)",
+        Unrepresentable::Secure => "page table (secure memory)",
+        _ => "page table",
     })
 }
 
