@@ -23,7 +23,7 @@ use Verdict::{Cannot, Holds};
 const ATTRIBUTES: Verdict = Cannot("attributes that the hardware cannot express");
 const INTERRUPTS: Verdict = Cannot("cannot give devices' interrupts to guests");
 const PRIVILEGE: Verdict = Cannot("a PCI device's transactions are a user's");
-const SPLIT: Verdict = Cannot("half of a PCI device's addresses");
+const SPLIT: Verdict = Cannot("a PCI device's half");
 const TLB: Verdict = Cannot("the size of its TLB is QEMU's");
 const FAULTS: Verdict = Cannot("records no faults, which this is about");
 

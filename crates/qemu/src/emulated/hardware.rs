@@ -81,7 +81,7 @@ impl Hardware for Emulated {
     fn format(&self, device: DeviceHandle, part: Part) -> Result<Format, HardwareError> {
         let kind = self.devices.get(device.0 as usize).ok_or(UNKNOWN_DEVICE)?.kind;
         if part != Part::Whole {
-            return Err(error(HardwareErrorKind::NotSupported, "half of a PCI device's addresses"));
+            return Err(error(HardwareErrorKind::NotSupported, "a PCI device's half"));
         }
         let id = format_of(kind);
         let of_tables = |name, format| -> Result<Format, HardwareError> {
