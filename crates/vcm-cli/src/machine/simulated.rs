@@ -6,8 +6,8 @@ use crate::problem::Problem;
 use std::path::Path;
 use vcm_platform::Platform;
 use vcm_platform::topology::{Iommu, Topology, shipped};
-use vcm_soc::Soc;
-use vcm_soc::hardware::Options;
+use vcm_soc::hardware::{BoardError, Options};
+use vcm_soc::{Soc, SocError};
 
 /// A simulated SoC.
 #[derive(Clone, Debug)]
@@ -117,7 +117,15 @@ impl Machine for Simulated {
         }
         match Soc::new(&topology, &Options::default()) {
             Ok(soc) => Ok(Box::new(soc)),
-            Err(error) => Err(Problem::new(format!("machine {}: {error}", self.name))),
+            Err(error) => {
+                let problem = Problem::new(format!("machine {}: {error}", self.name));
+                Err(match error {
+                    SocError::Board(BoardError::Iommu { .. }) => {
+                        problem.with_help("QEMU's machines have others: see `vcm machines`")
+                    }
+                    _ => problem,
+                })
+            }
         }
     }
 }

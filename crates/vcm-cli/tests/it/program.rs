@@ -271,6 +271,16 @@ fn a_machine_s_file_can_be_given() {
     assert!(text(&output.stderr).contains("/nowhere/mine.toml: "), "{}", text(&output.stderr));
 }
 
+/// A tree with another IOMMU is no simulated machine; who brings one hears where there is such a one.
+#[test]
+fn other_iommus_are_not_simulated() {
+    let tree = concat!(env!("CARGO_MANIFEST_DIR"), "/../platform/device-trees/qemu-virt-smmuv3.dtb");
+    let output = vcm(&["run", "walkthrough", "--machine", tree]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = text(&output.stderr);
+    assert!(told.contains("smmuv3@9050000") && told.contains("`vcm machines`"), "{told}");
+}
+
 /// A machine whose QEMU is not there, or is too old, says which version is needed.
 #[test]
 fn a_missing_qemu_is_named_with_the_version_that_is_needed() {
