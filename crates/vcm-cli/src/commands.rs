@@ -154,11 +154,12 @@ fn list_machines(arguments: &MachinesArguments) -> Result<ExitCode, Problem> {
         let list: Vec<_> = machines
             .iter()
             .map(|Shipped { description, machine }| {
+                let missing = machine.available().err().map(|problem| problem.what);
                 serde_json::json!({
                     "name": description.name,
                     "about": description.about,
-                    "available": machine.available().is_ok(),
-                    "why_not": machine.available().err().map(|problem| problem.what),
+                    "available": missing.is_none(),
+                    "why_not": missing,
                     "roles": description.bindings.roles,
                     "memories": description.bindings.memories,
                 })
