@@ -18,12 +18,13 @@ use crate::error::Error;
 use crate::iommu_machine::{Device as PciDevice, IommuMachine, IommuModel};
 use crate::ram::Ram;
 use device::{Device, Unit};
-use master::{Master, OWN_PAGES, Path, Records};
+use master::{Master, OWN_PAGES, Path};
 use space::Space;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use vcm::{DeviceHandle, HardwareError, PhysicalAddress, RegionKind, Span};
-use vcm_iommu::{AddressSpace, Iommu, StreamId, Translation};
+use vcm_iommu::{AddressSpace, Iommu, IommuError, ProbeError, StreamId, Translation};
+use vcm_platform::topology::TopologyError;
 use vcm_platform::{DeviceDescription, Event, MemoryDescription, PlatformError};
 use watched::Watched;
 
@@ -51,8 +52,17 @@ pub enum EmulatedError {
     #[error(transparent)]
     Qemu(#[from] Error),
     /// The driver does not get along with the IOMMU.
-    #[error("{0}")]
-    Driver(String),
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The driver refuses what a machine begins with.
+    #[error(transparent)]
+    Iommu(#[from] IommuError),
+    /// The device tree that QEMU makes is not understood.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// The machine has not what it has to have.
+    #[error("the machine lacks {0}")]
+    Lacks(&'static str),
     /// What a region's space would be made of cannot be had.
     #[error("{0}")]
     Hardware(HardwareError),
@@ -140,13 +150,12 @@ impl Emulated {
         let ram = machine.ram().part(tables).map_err(|_| EmulatedError::Memory)?;
         // The pool is lent by whoever has the mapping graph: nobody else is to allocate from it.
         machine.ram().part(pool).map_err(|_| EmulatedError::Memory)?;
-        let behind = machine.function(FIRST_SLOT)?.address.requester_id();
-        let driven = driver::drive(&machine, &ram, behind)?;
+        let driven = driver::drive(&machine, &ram, machine.function(FIRST_SLOT)?)?;
         let mut emulated = Self {
             name: name.to_owned(),
             iommu: Watched {
                 driver: driven.iommu,
-                asking: driven.asking,
+                asking: machine.model().asking(),
                 invalidations: Invalidations::Made,
             },
             ram,
@@ -164,10 +173,7 @@ impl Emulated {
             AddressSpace::format(&emulated.iommu, space::TRANSLATED).map_err(EmulatedError::Hardware)?;
         for slot in FIRST_SLOT..=DIRECT_SLOT {
             let engine = emulated.machine.lsi(slot)?;
-            let stream = driven
-                .streams
-                .of(engine.function().address.requester_id())
-                .ok_or_else(|| EmulatedError::Driver(format!("slot {slot} has no stream at the IOMMU")))?;
+            let stream = driven.streams.of(engine.function())?;
             let path = if slot == DIRECT_SLOT { Path::Direct } else { Path::Translated };
             let above = u64::from(slot - FIRST_SLOT + 1) * OWN_PAGES;
             // It has 32 bits of address.
@@ -178,11 +184,7 @@ impl Emulated {
         }
         for device in more {
             let slot = device.slot();
-            let requester = emulated.machine.function(slot)?.address.requester_id();
-            let stream = driven
-                .streams
-                .of(requester)
-                .ok_or_else(|| EmulatedError::Driver(format!("slot {slot} has no stream at the IOMMU")))?;
+            let stream = driven.streams.of(emulated.machine.function(slot)?)?;
             let unit = Device::new(RegionKind::Translated, Unit::Controller(stream));
             let label = Some(emulated.iommu.label().to_string());
             let reserved = emulated.descriptions.first().map(|first| first.reserved.clone());
@@ -213,15 +215,14 @@ impl Emulated {
     ) -> Result<(), EmulatedError> {
         let own_pages = self.ram.allocate(OWN_PAGES, OWN_PAGES).map_err(|_| EmulatedError::Memory)?;
         let label = self.iommu.label();
-        let refused = |refused: vcm_iommu::IommuError| EmulatedError::Driver(format!("{label}: {refused}"));
         let (name, kind) = match path {
             Path::Translated => (
                 format!("lsi{}", engine.function().address.device() - FIRST_SLOT + 1),
                 RegionKind::Translated,
             ),
             Path::Direct => {
-                let domain = self.iommu.create_domain(Translation::Identity).map_err(refused)?;
-                self.iommu.attach(stream, domain).map_err(refused)?;
+                let domain = self.iommu.create_domain(Translation::Identity)?;
+                self.iommu.attach(stream, domain)?;
                 ("lsi-direct".to_owned(), RegionKind::OneToOne)
             }
         };
@@ -231,15 +232,7 @@ impl Emulated {
             let first = own_address & !(OWN_PAGES * 64 - 1);
             reserved.extend(Span::new(first, OWN_PAGES * 64));
         }
-        let records = match self.machine.model() {
-            IommuModel::VtdLegacy
-            | IommuModel::VtdScalable
-            | IommuModel::VtdScalableFirstStage
-            | IommuModel::Riscv
-            | IommuModel::RiscvPci => Records::NotFromCache,
-            IommuModel::VirtioOnArm | IommuModel::VirtioOnPc => Records::WithoutAccess,
-            _ => Records::All,
-        };
+        let records = self.machine.model().records();
         let master = Master::new(engine, stream, path, records, own_pages, own_address);
         // One that passes untranslated is behind nothing, as far as the graph is concerned.
         let iommu = (path == Path::Translated).then(|| label.to_string());

@@ -1,5 +1,7 @@
-//! What of QEMU is here.
+//! What of QEMU is here, and what has to be known of its IOMMUs beside their specifications.
 
+use super::master::Records;
+use super::watched::Asking;
 use crate::error::Error;
 use crate::iommu_machine::{IommuModel, NEEDED, device_tree};
 use crate::version::{Version, check};
@@ -22,6 +24,27 @@ impl IommuModel {
         match self {
             Self::AmdVi => Some("QEMU's AMD-Vi never moves the tail of its event log"),
             _ => None,
+        }
+    }
+
+    /// How its IOMMU records refusals.
+    pub(super) const fn records(self) -> Records {
+        match self {
+            Self::VtdLegacy
+            | Self::VtdScalable
+            | Self::VtdScalableFirstStage
+            | Self::Riscv
+            | Self::RiscvPci => Records::NotFromCache,
+            Self::VirtioOnArm | Self::VirtioOnPc => Records::WithoutAccess,
+            Self::NoneOnArm | Self::Smmuv3 | Self::AmdVi => Records::All,
+        }
+    }
+
+    /// Whether its IOMMU can be asked where an address leads.
+    pub(super) const fn asking(self) -> Asking {
+        match self {
+            Self::Riscv | Self::RiscvPci => Asking::Useless,
+            _ => Asking::AsDriven,
         }
     }
 
