@@ -3,9 +3,11 @@
 
 mod interrupts;
 mod inventory;
+pub mod job;
 mod platform;
 pub mod topology;
 mod transfer;
+mod transfers;
 mod visit;
 
 pub use interrupts::{
@@ -17,4 +19,5 @@ pub use platform::{DeviceDescription, Event, FaultToken, MemoryDescription, Plat
 pub use transfer::{
     Checksum, Layout, Outcome, Rectangle, Surface, Transfer, TransferReport, pattern, splitmix64,
 };
+pub use transfers::{NotStarted, Transfers};
 pub use visit::{BadSurface, Bursts, Run, Visit};

@@ -103,6 +103,11 @@ pub trait Platform: Hardware {
         None
     }
 
+    /// What the machine last refused, in its own words: more than a [`HardwareError`](vcm::HardwareError) can carry.
+    fn explanation(&self) -> Option<String> {
+        None
+    }
+
     /// Starts a transfer whose transactions are made as `privilege`; events tell of its progress. A device does one
     /// transfer at a time.
     ///

@@ -2,19 +2,10 @@
 
 mod edu;
 mod lsi;
-mod nvme;
 
-use vcm::{Iova, PhysicalAddress};
-
-pub use edu::{Direction, Edu, EduCompletion, EduDma};
+pub use edu::Edu;
 pub use lsi::{Lsi, LsiMove};
-pub use nvme::{Nvme, NvmeConfig, NvmeError, NvmeInformation, NvmeInterrupts, NvmeRejected};
-
-/// A page of 4 KiB that a device and its driver both access.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DmaPage {
-    /// Where the device has it.
-    pub device: Iova,
-    /// Where it is in memory.
-    pub memory: PhysicalAddress,
-}
+pub use vcm_devices::{
+    Direction, DmaPage, EduCompletion, EduDma, Nvme, NvmeConfig, NvmeError, NvmeInformation, NvmeMessages,
+    NvmeQueue, NvmeQueueConfig, NvmeRejected,
+};

@@ -111,6 +111,13 @@ impl Error {
     }
 }
 
+/// In the middle of a transfer.
+impl From<Error> for vcm_platform::job::Stop {
+    fn from(error: Error) -> Self {
+        Self::broken(error)
+    }
+}
+
 /// The start of a text that may be long, for error messages.
 pub(crate) fn shortened(text: &[u8]) -> String {
     const SHOWN: usize = 160;

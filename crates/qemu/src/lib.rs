@@ -129,7 +129,7 @@ pub use batch::{Batch, Step};
 pub use bus::{Bus, WideAccess, Window};
 pub use devices::{
     Direction, DmaPage, Edu, EduCompletion, EduDma, Lsi, LsiMove, Nvme, NvmeConfig, NvmeError,
-    NvmeInformation, NvmeInterrupts, NvmeRejected,
+    NvmeInformation, NvmeMessages, NvmeQueue, NvmeQueueConfig, NvmeRejected,
 };
 pub use emulated::{Emulated, EmulatedError, Invalidations};
 pub use error::Error;

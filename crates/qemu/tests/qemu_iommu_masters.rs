@@ -9,7 +9,7 @@ use vcm::{Iova, PhysicalAddress};
 use vcm_iommu::Registers;
 use vcm_qemu::{
     Decoding, Device, Direction, DmaPage, Edu, EduCompletion, EduDma, Error, GicV2m, IommuModel, LsiMove,
-    PciAddress,
+    PciAddress, WideAccess,
 };
 
 #[test]
@@ -41,6 +41,31 @@ fn many_dmas_are_made_in_their_order_and_only_within_the_buffer() {
     }
     assert!(edu.copy(Iova::new(u64::MAX - 4096), untranslated(at), 8192).is_err());
     edu.run(&[]).unwrap();
+}
+
+/// The driver that knows nothing of QEMU, over a plain window.
+#[test]
+fn a_window_is_enough_for_a_driver() {
+    if without_qemu_iommus() {
+        return;
+    }
+    let machine = start(IommuModel::NoneOnArm, &EDUS);
+    let (function, ram) = (machine.edu(EDU).unwrap().function().clone(), machine.ram());
+    let window = machine.bus().window(function.bar(0).unwrap().address, WideAccess::Whole);
+    let mut edu = vcm_devices::Edu::new(window).unwrap();
+    assert!(edu.is_alive());
+    edu.raise(0x11);
+    edu.acknowledge(0x10);
+    assert_eq!(edu.raised(), 0x1);
+    let at = ram.allocate(8192, 4096).unwrap();
+    let data = noise(5, 4096);
+    ram.write_bytes(at, &data).unwrap();
+    let dma = |at, direction| EduDma { memory: untranslated(at), offset: 0, len: 4096, direction };
+    edu.run(&dma(at, Direction::ToDevice)).unwrap();
+    let to = PhysicalAddress::new(at.raw() + 4096);
+    edu.run_with(&dma(to, Direction::FromDevice), |_| std::thread::yield_now()).unwrap();
+    assert_eq!((bytes(ram, to, 4096), edu.raised()), (data, 0x1));
+    assert!(machine.bus().failure().is_none());
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! QEMU's educational device, the plainest bus master there is: docs/specs/edu.rst and hw/misc/edu.c of QEMU.
+//! QEMU's educational device with many requests in one round trip.
+//!
+//! Its registers, and a driver that needs no QEMU around it: [`vcm_devices::edu`].
 
 use crate::bus::Bus;
 use crate::error::Error;
@@ -6,45 +8,11 @@ use crate::pci::{ConfigurationSpace, Decoding, PciFunction};
 use crate::qtest::Width;
 use std::time::{Duration, Instant};
 use vcm::{Iova, PhysicalAddress};
-
-/// Identification: 0x010000ed, the upper half being the version.
-const IDENTIFICATION: u64 = 0x00;
-/// Which interrupts are raised.
-const INTERRUPT_STATUS: u64 = 0x24;
-/// Written bits are raised in the status.
-const INTERRUPT_RAISE: u64 = 0x60;
-/// Written bits are cleared in the status.
-const INTERRUPT_ACKNOWLEDGE: u64 = 0x64;
-/// Where a DMA reads; 64 bits.
-const SOURCE: u64 = 0x80;
-/// Where a DMA writes; 64 bits.
-const DESTINATION: u64 = 0x88;
-/// How many bytes a DMA copies; 64 bits.
-const COUNT: u64 = 0x90;
-/// Starts a DMA, and tells whether one runs; 64 bits.
-const COMMAND: u64 = 0x98;
-
-/// COMMAND bit 0: start, and until the DMA is over.
-const RUN: u64 = 1;
-/// COMMAND bit 1: from the buffer to memory, not from memory to the buffer.
-const TO_MEMORY: u64 = 1 << 1;
-/// COMMAND bit 2: raise an interrupt (0x100 in the status) at the end.
-const RAISE: u64 = 1 << 2;
-
-/// Where the device's own buffer is among DMA addresses.
-const BUFFER: u64 = 0x4_0000;
+use vcm_devices::edu::spec;
+use vcm_devices::{Direction, EduCompletion, EduDma};
 
 /// How long a DMA may take. It is a tenth of a millisecond as a rule.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How the end of a DMA is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum EduCompletion {
-    /// By its registers only.
-    Silent,
-    /// By an interrupt as well, with [`Edu::DMA_INTERRUPT`].
-    Interrupt,
-}
 
 /// The device, with its registers and DMA switched on.
 ///
@@ -59,11 +27,11 @@ pub struct Edu {
 
 impl Edu {
     /// Vendor and device id.
-    pub const ID: (u16, u16) = (0x1234, 0x11e8);
+    pub const ID: (u16, u16) = (spec::VENDOR, spec::DEVICE);
     /// The size of its buffer in bytes.
-    pub const BUFFER_LEN: u64 = 4096;
+    pub const BUFFER_LEN: u64 = spec::BUFFER_LEN;
     /// The bit of the interrupt status that the end of a DMA sets.
-    pub const DMA_INTERRUPT: u32 = 0x100;
+    pub const DMA_INTERRUPT: u32 = spec::DMA_INTERRUPT;
 
     /// Takes `function` into use.
     ///
@@ -82,8 +50,8 @@ impl Edu {
         let registers = function.bar(0).ok_or_else(|| wrong("its registers have no address"))?.address;
         function.set_decoding(space, Decoding::MemoryAndBusMaster)?;
         let edu = Self { bus: bus.clone(), function: function.clone(), registers };
-        let found = edu.read32(IDENTIFICATION)?;
-        if found as u16 != 0x00ed {
+        let found = edu.read32(spec::IDENTIFICATION)?;
+        if found as u16 != spec::IDENTIFIED {
             return Err(function.wrong(format!("identifies itself as {found:#x}, not as an edu")));
         }
         Ok(edu)
@@ -94,15 +62,15 @@ impl Edu {
         &self.function
     }
 
-    fn register(&self, offset: u64) -> PhysicalAddress {
-        PhysicalAddress::new(self.registers.raw().wrapping_add(offset))
+    fn register(&self, offset: u32) -> PhysicalAddress {
+        PhysicalAddress::new(self.registers.raw().wrapping_add(offset.into()))
     }
 
-    fn read32(&self, offset: u64) -> Result<u32, Error> {
+    fn read32(&self, offset: u32) -> Result<u32, Error> {
         Ok(self.bus.read(Width::Bits32, self.register(offset))? as u32)
     }
 
-    fn write32(&self, offset: u64, value: u32) -> Result<(), Error> {
+    fn write32(&self, offset: u32, value: u32) -> Result<(), Error> {
         self.bus.write(Width::Bits32, self.register(offset), value.into())
     }
 
@@ -172,39 +140,19 @@ impl Edu {
         Ok(())
     }
 
-    /// QEMU does not check this well (hw/misc/edu.c, `edu_check_range`).
-    fn check(&self, &EduDma { memory, offset, len, .. }: &EduDma) -> Result<(), Error> {
-        if memory.checked_add(len.saturating_sub(1)).is_none() {
-            return Err(self
-                .function
-                .wrong(format!("{len:#x} bytes at {memory} pass the end of the addresses")));
-        }
-        if offset.checked_add(len).is_none_or(|end| end > Self::BUFFER_LEN) {
-            return Err(self
-                .function
-                .wrong(format!("{len:#x} bytes at {offset:#x} of 0x1000 of its buffer")));
-        }
-        Ok(())
+    fn check(&self, dma: &EduDma) -> Result<(), Error> {
+        dma.check().map_err(|what| self.function.wrong(what))
     }
 
     /// Starts a DMA, unless one runs. QEMU takes up to 1024 bytes of requests at once, and no timer comes in between
     /// (`qtest_can_read` in its system/qtest.c): all of these.
     fn try_start(&self, dma: &EduDma, completion: EduCompletion) -> Result<bool, Error> {
-        let &EduDma { memory, offset, len, direction } = dma;
-        let buffer = BUFFER + offset;
-        let (source, destination, command) = match direction {
-            Direction::ToDevice => (memory.raw(), buffer, RUN),
-            Direction::FromDevice => (buffer, memory.raw(), RUN | TO_MEMORY),
-        };
-        let command = if completion == EduCompletion::Interrupt { command | RAISE } else { command };
-        let writes = [(SOURCE, source), (DESTINATION, destination), (COUNT, len), (COMMAND, command)];
         let values = self.bus.batch(|batch| {
-            batch.read(Width::Bits64, self.register(COMMAND));
-            writes
-                .iter()
-                .try_for_each(|&(offset, value)| batch.write(Width::Bits64, self.register(offset), value))
+            batch.read(Width::Bits64, self.register(spec::COMMAND));
+            let mut writes = dma.writes(completion).into_iter();
+            writes.try_for_each(|(offset, value)| batch.write(Width::Bits64, self.register(offset), value))
         })?;
-        Ok(values.first().is_some_and(|command| command & RUN == 0))
+        Ok(values.first().is_some_and(|command| command & spec::RUN == 0))
     }
 
     /// Asks again and again until there is an answer.
@@ -227,7 +175,7 @@ impl Edu {
     ///
     /// Those of the connection.
     pub fn is_running(&self) -> Result<bool, Error> {
-        Ok(self.bus.read(Width::Bits64, self.register(COMMAND))? & RUN != 0)
+        Ok(self.bus.read(Width::Bits64, self.register(spec::COMMAND))? & spec::RUN != 0)
     }
 
     /// Raises interrupts: by MSI where [`PciFunction::enable_msi`] switched it on, else by wire.
@@ -236,7 +184,7 @@ impl Edu {
     ///
     /// Those of the connection.
     pub fn raise(&self, bits: u32) -> Result<(), Error> {
-        self.write32(INTERRUPT_RAISE, bits)
+        self.write32(spec::INTERRUPT_RAISE, bits)
     }
 
     /// Takes interrupts back. The wire falls when none is left.
@@ -245,7 +193,7 @@ impl Edu {
     ///
     /// Those of the connection.
     pub fn acknowledge(&self, bits: u32) -> Result<(), Error> {
-        self.write32(INTERRUPT_ACKNOWLEDGE, bits)
+        self.write32(spec::INTERRUPT_ACKNOWLEDGE, bits)
     }
 
     /// Which interrupts are raised.
@@ -254,28 +202,6 @@ impl Edu {
     ///
     /// Those of the connection.
     pub fn raised(&self) -> Result<u32, Error> {
-        self.read32(INTERRUPT_STATUS)
+        self.read32(spec::INTERRUPT_STATUS)
     }
-}
-
-/// A DMA between memory and the device's buffer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EduDma {
-    /// Where in memory, as the device addresses it.
-    pub memory: Iova,
-    /// Where in the buffer.
-    pub offset: u64,
-    /// How many bytes; they must not pass the end of the buffer.
-    pub len: u64,
-    /// Which way.
-    pub direction: Direction,
-}
-
-/// Which way a DMA goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// From memory to the device.
-    ToDevice,
-    /// From the device to memory.
-    FromDevice,
 }

@@ -1,10 +1,8 @@
 //! The machine's devices: what stands behind each name.
 
-use super::job::{Job, Refusal};
 use super::master::Master;
-use vcm::{Privilege, RegionKind, SpaceHandle};
+use vcm::{RegionKind, SpaceHandle};
 use vcm_iommu::StreamId;
-use vcm_platform::FaultToken;
 
 /// A device.
 #[derive(Debug)]
@@ -13,8 +11,6 @@ pub(super) struct Device {
     pub(super) unit: Unit,
     /// What it translates through. Only a CPU may have several.
     pub(super) attached: Vec<SpaceHandle>,
-    /// The transfer under way.
-    pub(super) work: Option<Work>,
 }
 
 /// What moves a device's bytes.
@@ -39,19 +35,8 @@ impl Unit {
     }
 }
 
-/// A transfer under way.
-#[derive(Debug)]
-pub(super) struct Work {
-    pub(super) job: Job,
-    pub(super) privilege: Privilege,
-    /// How many bytes were done when progress was last told.
-    pub(super) told: u64,
-    /// A fault that waits for its answer.
-    pub(super) waits: Option<(FaultToken, Refusal)>,
-}
-
 impl Device {
     pub(super) const fn new(kind: RegionKind, unit: Unit) -> Self {
-        Self { kind, unit, attached: Vec::new(), work: None }
+        Self { kind, unit, attached: Vec::new() }
     }
 }

@@ -1,12 +1,12 @@
 //! A bus master that moves a transfer's bytes, as the IOMMU lets it.
 
-use super::job::{CHUNK, Mover, Refusal, Stop};
 use crate::devices::{DmaPage, Lsi, LsiMove};
 use crate::error::Error;
 use crate::ram::Ram;
 use std::time::Duration;
 use vcm::{Access, FaultAccess, FaultReason, Iova, PhysicalAddress, Segment};
 use vcm_iommu::{AddressSpace, FaultRecord, Invalidation, Iommu, StreamId};
+use vcm_platform::job::{CHUNK, Mover, Refusal, Stop};
 use vcm_platform::{PlatformError, Run};
 
 /// Bytes of a master's own pages. A multiple of every IOMMU's smallest page.

@@ -3,7 +3,6 @@
 mod device;
 mod driver;
 mod hardware;
-mod job;
 mod master;
 mod model;
 mod processor;
@@ -20,12 +19,12 @@ use crate::ram::Ram;
 use device::{Device, Unit};
 use master::{Master, OWN_PAGES, Path};
 use space::Space;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use vcm::{DeviceHandle, HardwareError, PhysicalAddress, RegionKind, Span};
 use vcm_iommu::{AddressSpace, Iommu, IommuError, ProbeError, StreamId, Translation};
 use vcm_platform::topology::TopologyError;
-use vcm_platform::{DeviceDescription, Event, MemoryDescription, PlatformError};
+use vcm_platform::{DeviceDescription, MemoryDescription, PlatformError, Transfers};
 use watched::Watched;
 
 /// Bus masters behind the IOMMU: `lsi1` and so on.
@@ -107,8 +106,7 @@ pub struct Emulated {
     /// Spaces that could not be destroyed when they had to be.
     remains: Vec<AddressSpace>,
     next_space: u32,
-    events: VecDeque<Event>,
-    last_token: u64,
+    transfers: Transfers,
 }
 
 impl fmt::Debug for Emulated {
@@ -165,8 +163,7 @@ impl Emulated {
             spaces: BTreeMap::new(),
             remains: Vec::new(),
             next_space: 1,
-            events: VecDeque::new(),
-            last_token: 0,
+            transfers: Transfers::new(),
             machine,
         };
         let format =

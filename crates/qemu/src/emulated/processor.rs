@@ -2,12 +2,12 @@
 //!
 //! They read and write the machine's memory through page tables that lie in it, and walk them in software.
 
-use super::job::{Mover, Refusal, Stop};
 use crate::ram::Ram;
 use vcm::{Access, FaultAccess, FaultReason, Privilege};
 use vcm_iommu::AnyTable;
 use vcm_pagetable::Translation;
 use vcm_platform::Run;
+use vcm_platform::job::{Mover, Refusal, Stop};
 
 /// A processor while it makes accesses.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! The address spaces of a machine's regions.
 
-use super::job::Mover;
 use super::processor::Processor;
 use crate::ram::Ram;
 use vcm::{
@@ -10,6 +9,7 @@ use vcm::{
 use vcm_iommu::{AddressSpace, AnyTable, Iommu, TableFormat};
 use vcm_pagetable::Gather;
 use vcm_pagetable::aarch64::Granule;
+use vcm_platform::job::Mover;
 
 /// The numbers of a machine's formats: what its IOMMU has, what processors have that this process plays, what a
 /// guest has, and none.

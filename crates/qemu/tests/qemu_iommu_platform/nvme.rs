@@ -4,13 +4,14 @@ use crate::support::*;
 use std::time::Instant;
 use vcm::{Iova, PhysicalAddress};
 use vcm_platform::splitmix64;
-use vcm_qemu::{DmaPage, Nvme, NvmeConfig};
+use vcm_qemu::{DmaPage, Nvme, NvmeConfig, NvmeQueueConfig};
 
 const SLOT: u8 = 20;
 const MEBIBYTES: u32 = 64;
 const PAGE: u64 = 0x1000;
-/// The driver's queues and lists: [`Nvme::start`] takes 5 pages and one for each command under way.
-const PAGES: u64 = 5 + 8;
+const QUEUE: NvmeQueueConfig = NvmeQueueConfig { entries: 64, in_flight: 8, vector: None };
+/// The driver's queues and lists.
+const PAGES: u64 = (NvmeConfig::PAGES + QUEUE.pages(PAGE)) as u64;
 
 fn random(seed: u64, len: usize) -> Vec<u8> {
     (0..len as u64 / 8).flat_map(|index| splitmix64(seed, index).to_le_bytes()).collect()
@@ -46,18 +47,20 @@ fn a_disk_is_written_and_read(models: &[IommuModel], mebibytes: u64) {
         let data = random(mebibytes, len as usize);
         world.put(source.memory, &data);
         let mut pages = (0..PAGES).map(|index| queues.at + index * PAGE);
-        let page = || {
+        let mut page = || {
             let device = pages.next()?;
             let memory = world.graph.physical_at(region, device)?;
             Some(DmaPage { device: Iova::new(device), memory })
         };
         let registers = world.emulated.machine().nvme_registers(SLOT).unwrap();
-        let mut nvme = Nvme::start(registers, world.ram().clone(), NvmeConfig::default(), page).unwrap();
+        let ram = world.ram().clone();
+        let mut nvme = Nvme::start(registers.clone(), ram.clone(), NvmeConfig::default(), &mut page).unwrap();
+        let mut queue = nvme.create_queue(registers, ram, QUEUE, &mut page).unwrap();
         assert_eq!(nvme.information().model, "QEMU NVMe Ctrl");
         assert_eq!(nvme.information().blocks, u64::from(MEBIBYTES) << 20 >> 9);
         let begun = Instant::now();
-        nvme.write(0, Iova::new(source.at), len).unwrap();
-        nvme.flush().unwrap();
+        queue.write(0, Iova::new(source.at), len).unwrap();
+        queue.flush().unwrap();
         let wrote = begun.elapsed();
         assert_eq!(faults(world), []);
         world.unback(source.reservation);
@@ -65,7 +68,7 @@ fn a_disk_is_written_and_read(models: &[IommuModel], mebibytes: u64) {
         let target = backed_at(world, region, "target", 0x3456_7000, len);
         assert!(world.get(target.memory) != data);
         let begun = Instant::now();
-        nvme.read(0, Iova::new(target.at), len).unwrap();
+        queue.read(0, Iova::new(target.at), len).unwrap();
         let took = begun.elapsed();
         assert!(world.get(target.memory) == data, "the bytes come back");
         assert!(world.get(source.memory) == data, "and what was unbacked is as it was");
@@ -79,13 +82,13 @@ fn a_disk_is_written_and_read(models: &[IommuModel], mebibytes: u64) {
         );
 
         // What is taken away is read to no more: the controller says nothing of it, the IOMMU does.
-        nvme.read(0, Iova::new(target.at), 64 * PAGE).unwrap(); // The TLB has it last.
+        queue.read(0, Iova::new(target.at), 64 * PAGE).unwrap(); // The TLB has it last.
         world.unback(target.reservation);
         let other = noise(9, len as usize);
         for memory in [source.memory, target.memory] {
             world.put(memory, &other);
         }
-        nvme.read(0, Iova::new(target.at), 64 * PAGE).unwrap();
+        queue.read(0, Iova::new(target.at), 64 * PAGE).unwrap();
         let found = faults(world);
         if tells_faults(world.model) {
             let (address, _, reason) = found[0];
@@ -105,7 +108,7 @@ fn a_disk_is_written_and_read(models: &[IommuModel], mebibytes: u64) {
         }
         // The queues still are where they were.
         world.graph.back(target.reservation, target.memory, &mut world.emulated).unwrap();
-        nvme.read(0, Iova::new(target.at), PAGE).unwrap();
+        queue.read(0, Iova::new(target.at), PAGE).unwrap();
         assert_eq!(world.get(target.memory)[..PAGE as usize], data[..PAGE as usize]);
         nvme.stop().unwrap();
     });

@@ -1,6 +1,5 @@
 //! What goes wrong with a controller.
 
-use crate::error::Error;
 use std::time::Duration;
 use vcm::{Iova, PhysicalAddress};
 
@@ -17,11 +16,12 @@ pub struct NvmeRejected {
     pub code: u8,
 }
 
-/// Why a controller did not do what was asked.
+/// Why a controller or one of its queues did not do what was asked.
 ///
-/// After [`Self::TimedOut`], [`Self::Garbage`] and [`Self::Fatal`] the controller cannot be trusted, and commands may
-/// still be under way: everything is refused with [`Self::Stopped`] until [`Nvme::restart`](super::Nvme::restart). What
-/// was given to it must not be reused before that, or before [`Nvme::stop`](super::Nvme::stop), answered without error.
+/// After [`Self::TimedOut`], [`Self::Garbage`] and [`Self::Fatal`] a queue cannot be trusted, and commands may still be
+/// under way: everything is refused with [`Self::Stopped`]. What was given to it must not be reused before
+/// [`Nvme::delete_queue`](super::Nvme::delete_queue), [`Nvme::restart`](super::Nvme::restart) or
+/// [`Nvme::stop`](super::Nvme::stop) answered without error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NvmeError {
@@ -56,19 +56,30 @@ pub enum NvmeError {
     /// It has no room for another command now.
     #[error("its queue is full")]
     Full,
-    /// It cannot do what this driver needs.
+    /// All queues that the controller gives us are in use.
+    #[error("all {queues} queues are in use")]
+    NoQueue {
+        /// How many it gave.
+        queues: u16,
+    },
+    /// The queue is another controller's.
+    #[error("the queue is another controller's")]
+    Foreign,
+    /// It cannot do what this driver needs, or a configuration cannot be.
     #[error("it needs {what}")]
     NotSupported {
         /// What.
         what: String,
     },
-    /// A page that was given to it is not a page of 4 KiB.
-    #[error("the page at {device}, {memory} in memory, is not at a multiple of 0x1000")]
+    /// A page that was given to it is not a page.
+    #[error("the page at {device}, {memory} in memory, is not at a multiple of {page_len:#x}")]
     Page {
         /// Where the device has it.
         device: Iova,
         /// Where it is.
         memory: PhysicalAddress,
+        /// The size of a page in bytes.
+        page_len: u64,
     },
     /// The caller has no page for it.
     #[error("there is no memory for its queues")]
@@ -85,7 +96,4 @@ pub enum NvmeError {
         /// What is wrong.
         why: &'static str,
     },
-    /// QEMU.
-    #[error(transparent)]
-    Qemu(#[from] Error),
 }

@@ -1,18 +1,25 @@
 //! A transfer under way: which bytes come next, whoever moves them.
+//!
+//! A machine whose devices do not follow a [`Surface`] by themselves cuts each [`Transfer`] into steps with a [`Job`], and
+//! moves the bytes of each step with what it has: its [`Mover`].
 
-use std::collections::VecDeque;
-use vcm::{FaultAccess, FaultReason};
-use vcm_platform::{
+use crate::{
     BadSurface, Bursts, Checksum, Outcome, PlatformError, Run, Surface, Transfer, TransferReport, pattern,
 };
+use std::collections::VecDeque;
+use std::fmt;
+use vcm::{FaultAccess, FaultReason};
 
-/// A master moves so many bytes at a time.
-pub(super) const CHUNK: u64 = 32 << 10;
+/// A step moves so many bytes at most.
+pub const CHUNK: u64 = 32 << 10;
 /// And in so many runs at most.
 const RUNS: usize = 320;
 
 /// Moves bytes between a master and memory.
-pub(super) trait Mover {
+///
+/// Runs come as [`Bursts`] cuts them: none is longer than [`CHUNK`], none passes the end of a 4 KiB page, and those of one
+/// call have [`CHUNK`] bytes together at most.
+pub trait Mover {
     /// Reads `runs`, one after the other, into `bytes`, which has their length.
     ///
     /// # Errors
@@ -28,35 +35,73 @@ pub(super) trait Mover {
 
 /// Why bytes were not moved.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub enum Stop {
     /// A transaction was refused.
     Refused(Refusal),
-    /// The machine is broken.
+    /// The machine is broken, and the transfer is lost.
     Broken(PlatformError),
 }
 
-impl From<crate::Error> for Stop {
-    fn from(error: crate::Error) -> Self {
-        Self::Broken(PlatformError { what: "a transfer".to_owned(), why: error.to_string() })
+impl Stop {
+    /// The machine is broken, for a reason of its own.
+    pub fn broken(why: impl fmt::Display) -> Self {
+        Self::Broken(PlatformError { what: "a transfer".to_owned(), why: why.to_string() })
     }
 }
 
+impl From<PlatformError> for Stop {
+    fn from(error: PlatformError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// A transfer that no master can make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadTransfer {
+    /// One of its surfaces cannot be visited.
+    Surface(BadSurface),
+    /// A copy between surfaces of different lengths.
+    Lengths {
+        /// Bytes to read.
+        from: u64,
+        /// Bytes to write.
+        to: u64,
+    },
+}
+
+impl From<BadSurface> for BadTransfer {
+    fn from(error: BadSurface) -> Self {
+        Self::Surface(error)
+    }
+}
+
+impl fmt::Display for BadTransfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Surface(error) => error.fmt(f),
+            Self::Lengths { from, to } => write!(f, "a copy from {from} bytes to {to} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for BadTransfer {}
+
 /// A transaction that was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Refusal {
+pub struct Refusal {
     /// The index of the run that it was part of.
-    pub(super) run: usize,
+    pub run: usize,
     /// Where it wanted to go.
-    pub(super) address: u64,
+    pub address: u64,
     /// What it wanted.
-    pub(super) access: FaultAccess,
+    pub access: FaultAccess,
     /// Why it was refused.
-    pub(super) reason: FaultReason,
+    pub reason: FaultReason,
 }
 
 /// What a step of a job came to.
 #[derive(Debug)]
-pub(super) enum Stepped {
+pub enum Stepped {
     /// Bytes were moved.
     Moved,
     /// A transaction was refused. The next step tries it again, unless the job is [aborted](Job::abort).
@@ -74,7 +119,7 @@ enum Chunk {
 
 /// A transfer under way.
 #[derive(Debug)]
-pub(super) struct Job {
+pub struct Job {
     from: Option<Bursts>,
     to: Option<Bursts>,
     seed: u64,
@@ -91,8 +136,8 @@ impl Job {
     /// A transfer that has not begun.
     ///
     /// # Errors
-    /// A surface that no master can visit, or two of different lengths.
-    pub(super) fn new(transfer: &Transfer) -> Result<Self, String> {
+    /// [`BadTransfer`]: a surface that no master can visit, or two of different lengths.
+    pub fn new(transfer: &Transfer) -> Result<Self, BadTransfer> {
         let (from, to, seed) = match *transfer {
             Transfer::Write { to, seed } => (None, Some(to), seed),
             Transfer::Read { from } => (Some(from), None, 0),
@@ -101,17 +146,13 @@ impl Job {
         if let (Some(from), Some(to)) = (&from, &to)
             && from.layout.bytes() != to.layout.bytes()
         {
-            let (from, to) = (from.layout.bytes(), to.layout.bytes());
-            return Err(format!("a copy from {from} bytes to {to} bytes"));
+            return Err(BadTransfer::Lengths { from: from.layout.bytes(), to: to.layout.bytes() });
         }
         let bytes = |surface: &Option<Surface>| surface.map_or(0, |surface| surface.layout.bytes());
         let total = bytes(&from).saturating_add(bytes(&to));
-        let bursts = |surface: Option<Surface>| {
-            surface.map(Bursts::new).transpose().map_err(|error: BadSurface| error.to_string())
-        };
         Ok(Self {
-            from: bursts(from)?,
-            to: bursts(to)?,
+            from: from.map(Bursts::new).transpose()?,
+            to: to.map(Bursts::new).transpose()?,
             seed,
             next: VecDeque::new(),
             made: 0,
@@ -130,7 +171,7 @@ impl Job {
     }
 
     /// Bytes done and to do: those read, plus those written.
-    pub(super) const fn progress(&self) -> (u64, u64) {
+    pub const fn progress(&self) -> (u64, u64) {
         (self.report.bytes_read + self.report.bytes_written, self.total)
     }
 
@@ -138,36 +179,41 @@ impl Job {
     ///
     /// # Errors
     /// The machine is broken.
-    pub(super) fn step(&mut self, mover: &mut dyn Mover) -> Result<Stepped, PlatformError> {
+    pub fn step(&mut self, mover: &mut dyn Mover) -> Result<Stepped, PlatformError> {
         if self.next.is_empty() {
             self.begin();
         }
         let Some(chunk) = self.next.pop_front() else { return Ok(Stepped::Ended(self.end())) };
-        let (done, stop, rest) = match chunk {
+        let stop = match chunk {
             Chunk::Read(runs) => {
                 let mut bytes = vec![0; length(&runs) as usize];
                 let (done, stop) = outcome(mover.read(&runs, &mut bytes), runs.len())?;
                 bytes.truncate(length(&runs[..done]) as usize);
                 self.have_read(bytes);
-                (done, stop, Chunk::Read(runs[done..].to_vec()))
+                if stop.is_some() {
+                    // After what was read before it has been written.
+                    self.next.push_back(Chunk::Read(runs[done..].to_vec()));
+                }
+                stop
             }
             Chunk::Write { runs, mut bytes } => {
                 let (done, stop) = outcome(mover.write(&runs, &bytes), runs.len())?;
                 let written = length(&runs[..done]);
                 self.report.bytes_written += written;
                 bytes.drain(..written as usize);
-                (done, stop, Chunk::Write { runs: runs[done..].to_vec(), bytes })
+                if stop.is_some() {
+                    self.next.push_front(Chunk::Write { runs: runs[done..].to_vec(), bytes });
+                }
+                stop
             }
         };
         let Some(refusal) = stop else { return Ok(Stepped::Moved) };
-        debug_assert_eq!(refusal.run, done);
         self.report.faults += 1;
-        self.next.push_back(rest);
         Ok(Stepped::Refused(refusal))
     }
 
     /// Gives up where it is.
-    pub(super) fn abort(&mut self) -> TransferReport {
+    pub fn abort(&mut self) -> TransferReport {
         self.report.outcome = Outcome::Aborted;
         self.end()
     }
@@ -231,7 +277,11 @@ fn take(bursts: &mut Bursts, most: u64) -> Vec<Run> {
 fn outcome(moved: Result<(), Stop>, runs: usize) -> Result<(usize, Option<Refusal>), PlatformError> {
     match moved {
         Ok(()) => Ok((runs, None)),
-        Err(Stop::Refused(refusal)) => Ok((refusal.run.min(runs), Some(refusal))),
+        Err(Stop::Refused(refusal)) if refusal.run < runs => Ok((refusal.run, Some(refusal))),
+        Err(Stop::Refused(refusal)) => Err(PlatformError {
+            what: "a transfer".to_owned(),
+            why: format!("run {} of {runs} was refused", refusal.run),
+        }),
         Err(Stop::Broken(error)) => Err(error),
     }
 }
@@ -239,8 +289,8 @@ fn outcome(moved: Result<(), Stop>, runs: usize) -> Result<(usize, Option<Refusa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Layout, Rectangle};
     use std::collections::BTreeMap;
-    use vcm_platform::{Layout, Rectangle};
 
     /// Memory of single bytes. What is in `holes` is refused.
     #[derive(Default)]
@@ -360,8 +410,33 @@ mod tests {
     fn senseless_transfers_are_refused() {
         let (from, to) = surfaces();
         let short = Surface { layout: Layout::Linear { len: 1 }, ..to };
-        assert!(Job::new(&Transfer::Copy { from, to: short }).is_err());
+        let copy = Job::new(&Transfer::Copy { from, to: short });
+        assert_eq!(copy.unwrap_err(), BadTransfer::Lengths { from: PICTURE.bytes(), to: 1 });
         let tile = Layout::Tiled { picture: PICTURE, tile_width: 0, tile_height: 1 };
-        assert!(Job::new(&Transfer::Read { from: Surface { layout: tile, ..from } }).is_err());
+        let read = Job::new(&Transfer::Read { from: Surface { layout: tile, ..from } });
+        assert_eq!(read.unwrap_err(), BadTransfer::Surface(BadSurface::Tile));
+    }
+
+    /// Nothing is lost or counted twice for it.
+    #[test]
+    fn a_mover_that_names_a_run_that_it_was_not_given_is_broken() {
+        struct Liar;
+        impl Mover for Liar {
+            fn read(&mut self, runs: &[Run], _: &mut [u8]) -> Result<(), Stop> {
+                let (run, access, reason) = (runs.len(), FaultAccess::Read, FaultReason::Translation);
+                Err(Stop::Refused(Refusal { run, address: 0, access, reason }))
+            }
+
+            fn write(&mut self, _: &[Run], _: &[u8]) -> Result<(), Stop> {
+                Err(Stop::broken("it burns"))
+            }
+        }
+        let (from, to) = surfaces();
+        let mut job = Job::new(&Transfer::Read { from }).unwrap();
+        let error = job.step(&mut Liar).unwrap_err();
+        assert!(error.why.ends_with("was refused"), "{error}");
+        let mut job = Job::new(&Transfer::Write { to, seed: 1 }).unwrap();
+        assert_eq!(job.step(&mut Liar).unwrap_err().to_string(), "a transfer: it burns");
+        assert_eq!(job.abort().bytes_written, 0);
     }
 }

@@ -4,13 +4,12 @@
 
 mod commands;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use vcm::{Iova, OutOfMemory, PhysicalAddress};
+use vcm_devices::DmaPage;
 use vcm_iommu::{Registers, SharedMemory};
-use vcm_qemu::DmaPage;
 
 /// How far device addresses are from those of memory.
 const DISTANCE: u64 = 0x7_0000_0000;
@@ -24,6 +23,8 @@ pub enum Misbehaviour {
     None,
     LargePages,
     ShortQueues,
+    FewQueues,
+    NoSubmissionQueue,
     BlocksOf(u8),
     NeverReady,
     NeverStops,
@@ -47,6 +48,8 @@ pub enum Misbehaviour {
 
 #[derive(Default)]
 struct Queue {
+    /// The vector of its interrupts.
+    vector: Option<u16>,
     submission: u64,
     completion: u64,
     entries: [u64; 2],
@@ -70,12 +73,16 @@ struct State {
     disk: Vec<u8>,
     outside: u32,
     enabled: bool,
+    page_len: u64,
     noise: u64,
+    /// How often each vector was signalled.
+    messages: BTreeMap<u16, u32>,
+    doorbells: u32,
 }
 
 /// The controller with its memory; a clone is the same.
 #[derive(Clone, Default)]
-pub struct Fake(Rc<RefCell<State>>);
+pub struct Fake(Arc<Mutex<State>>);
 
 impl std::fmt::Debug for Fake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -90,6 +97,10 @@ pub struct Buffer {
 }
 
 impl Fake {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
     pub fn that(misbehaviour: Misbehaviour) -> Self {
         let fake = Self::default();
         fake.misbehave(misbehaviour);
@@ -97,44 +108,62 @@ impl Fake {
     }
 
     pub fn misbehave(&self, misbehaviour: Misbehaviour) {
-        self.0.borrow_mut().misbehaviour = misbehaviour;
+        self.state().misbehaviour = misbehaviour;
     }
 
     /// Does what was asked while it was silent.
     pub fn catch_up(&self) {
-        self.0.borrow_mut().work();
+        self.state().work();
     }
 
     /// How often the controller reached for what it was not given.
     pub fn accesses_outside(&self) -> u32 {
-        self.0.borrow().outside
+        self.state().outside
+    }
+
+    /// How often a vector was signalled since it was last asked.
+    pub fn take_messages(&self, vector: u16) -> u32 {
+        self.state().messages.remove(&vector).unwrap_or(0)
+    }
+
+    /// How often doorbells were rung since it was last asked.
+    pub fn take_doorbells(&self) -> u32 {
+        std::mem::take(&mut self.state().doorbells)
     }
 
     pub fn buffer(&self, len: u64) -> Buffer {
-        let mut state = self.0.borrow_mut();
-        let memory = 0x10_0000 + state.next_free;
+        self.aligned(len, 0x1000)
+    }
+
+    fn aligned(&self, len: u64, align: u64) -> Buffer {
+        let mut state = self.state();
+        let memory = (0x10_0000 + state.next_free).next_multiple_of(align);
         // A gap behind each, so that whoever goes on too far is seen.
-        state.next_free += len.next_multiple_of(0x1000) + 0x1000;
+        state.next_free = memory - 0x10_0000 + len.next_multiple_of(0x1000) + 0x1000;
         state.given.push(memory..memory + len);
         Buffer { device: Iova::new(memory + DISTANCE), memory }
     }
 
     pub fn page(&self) -> DmaPage {
-        let Buffer { device, memory } = self.buffer(0x1000);
+        self.page_of(0x1000)
+    }
+
+    pub fn page_of(&self, page_len: u64) -> DmaPage {
+        let Buffer { device, memory } = self.aligned(page_len, page_len);
         DmaPage { device, memory: PhysicalAddress::new(memory) }
     }
 
     pub fn put(&self, memory: u64, bytes: &[u8]) {
-        self.0.borrow_mut().put(memory, bytes);
+        self.state().put(memory, bytes);
     }
 
     pub fn get(&self, memory: u64, len: usize) -> Vec<u8> {
-        let state = self.0.borrow();
+        let state = self.state();
         (memory..).take(len).map(|at| state.byte(at)).collect()
     }
 
     pub fn disk(&self, block: u64, len: usize) -> Vec<u8> {
-        self.0.borrow().disk[512 * block as usize..][..len].to_vec()
+        self.state().disk[512 * block as usize..][..len].to_vec()
     }
 }
 
@@ -195,20 +224,21 @@ impl State {
         let (submission, completion) = (self.wide(0x28), self.wide(0x30));
         self.queues =
             BTreeMap::from([(0, Queue { submission, completion, entries, phase: 1, ..Queue::default() })]);
+        self.page_len = 0x1000 << (self.register(0x14) >> 7 & 0xf);
     }
 }
 
 impl Registers for Fake {
     fn read(&mut self, offset: u32) -> u32 {
-        let state = self.0.borrow();
+        let state = self.state();
         match (offset, state.misbehaviour) {
             (_, Misbehaviour::Gone) => u32::MAX,
             (0x00, Misbehaviour::ShortQueues) => 3,
             // 64 entries.
             (0x00, _) => 63,
-            // Doorbells 4 << 1 bytes apart; pages of 4 KiB or 8.
-            (0x04, Misbehaviour::LargePages) => 1 | 1 << 16,
-            (0x04, _) => 1,
+            // Doorbells 4 << 1 bytes apart; pages of 4 KiB to 64, or of 8 KiB.
+            (0x04, Misbehaviour::LargePages) => 1 | 1 << 16 | 1 << 20,
+            (0x04, _) => 1 | 4 << 20,
             (0x1c, Misbehaviour::NeverReady) => 0,
             (0x1c, Misbehaviour::NeverStops) => 1,
             (0x1c, Misbehaviour::FatalAtStart) => 2,
@@ -219,8 +249,9 @@ impl Registers for Fake {
     }
 
     fn write(&mut self, offset: u32, value: u32) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state();
         if offset >= 0x1000 {
+            state.doorbells += 1;
             let (number, completion) = ((offset - 0x1000) / 16, (offset - 0x1000) % 16 == 8);
             let Some(queue) = state.queues.get_mut(&(number as u16)) else { return };
             assert!(u64::from(value) < queue.entries[usize::from(completion)]);
@@ -238,7 +269,7 @@ impl Registers for Fake {
                 state.enabled = false;
                 state.queues.clear();
             } else if state.misbehaviour != Misbehaviour::FatalAtStart {
-                assert_eq!(value, 1 | 6 << 16 | 4 << 20);
+                assert_eq!(value & !(0xf << 7), 1 | 6 << 16 | 4 << 20);
                 state.enable();
             }
         }
@@ -253,7 +284,7 @@ impl SharedMemory for Fake {
     fn free(&mut self, _: PhysicalAddress, _: u64) {}
 
     fn read32(&mut self, address: PhysicalAddress) -> u32 {
-        (self.0.borrow().word(address.raw()) >> (8 * (address.raw() & 4))) as u32
+        (self.state().word(address.raw()) >> (8 * (address.raw() & 4))) as u32
     }
 
     fn write32(&mut self, address: PhysicalAddress, value: u32) {
@@ -261,10 +292,10 @@ impl SharedMemory for Fake {
     }
 
     fn read64(&mut self, address: PhysicalAddress) -> u64 {
-        self.0.borrow().word(address.raw())
+        self.state().word(address.raw())
     }
 
     fn write64(&mut self, address: PhysicalAddress, value: u64) {
-        self.0.borrow_mut().memory.insert(address.raw(), value);
+        self.state().memory.insert(address.raw(), value);
     }
 }
