@@ -2,7 +2,6 @@
 
 use super::error::{ControlError, DescriptorError, Fault};
 use crate::DeviceInterrupt;
-use crate::vfio::Device;
 
 /// The group of the attributes, as the patch had it (`KVM_DEV_VFIO_DEVICE`). Others claim this number too, so it is the
 /// caller's to choose.
@@ -78,8 +77,8 @@ pub trait UserMemory {
 
 /// The descriptors of the user who calls.
 pub trait Descriptors {
-    /// What points to a device.
-    type Device: core::ops::Deref<Target = Device>;
+    /// What stands for a device with the [control](super::Control) that is called.
+    type Device;
 
     /// The device that a descriptor names. No reference is taken by that.
     ///

@@ -1,6 +1,7 @@
 //! The control of one virtual machine.
 
-use super::argument::{Argument, Attribute, Descriptors, UserMemory};
+use super::argument::{Attribute, Descriptors, UserMemory};
+use super::engine::{Control, Done};
 use super::error::ControlError;
 use crate::host::OpenLine;
 use crate::kvm::{self, Eventfds, Mode};
@@ -12,15 +13,6 @@ use crate::{DeviceInterrupt, GuestInterrupt, Token};
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use hashbrown::HashMap;
-
-/// What an attribute did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Done {
-    /// The interrupt is the guest's.
-    Forwarded(Mode),
-    /// It is not the guest's any more.
-    Unforwarded,
-}
 
 #[derive(Debug)]
 struct Registration<D> {
@@ -64,7 +56,7 @@ where
     /// # Errors
     /// ENXIO.
     pub fn has_attribute(&self, group: u32, attribute: u64) -> Result<Attribute, ControlError> {
-        Attribute::of(self.group, group, attribute)
+        Control::has_attribute(self, group, attribute)
     }
 
     /// Does what an attribute stands for (`KVM_SET_DEVICE_ATTR`), with the argument at `address` of the user's memory.
@@ -79,17 +71,7 @@ where
         memory: &impl UserMemory,
         descriptors: &impl Descriptors<Device = D>,
     ) -> Result<Done, ControlError> {
-        let attribute = self.has_attribute(group, attribute)?;
-        let Argument { descriptor, interrupt, gsi } = Argument::read(memory, address)?;
-        let refused = |error| ControlError::Descriptor { descriptor, error };
-        let device = descriptors.device(descriptor).map_err(refused)?;
-        match attribute {
-            Attribute::Forward => {
-                let guest = GuestInterrupt::from_gsi(gsi).ok_or(ControlError::NoSuchGsi(gsi))?;
-                self.forward(device, interrupt, guest).map(Done::Forwarded)
-            }
-            Attribute::Unforward => self.unforward(device, interrupt).map(|()| Done::Unforwarded),
-        }
+        Control::set_attribute(self, group, attribute, address, memory, descriptors)
     }
 
     /// Makes a device's interrupt a guest interrupt: registers it, takes a reference on the device, and joins
@@ -175,6 +157,38 @@ where
 
     fn leads(&self, line: OpenLine) -> Option<Route> {
         self.vm.machine().host().trigger(line).map(Route::of)
+    }
+}
+
+impl<M, V, D, E> Control for KvmVfio<V, D, E>
+where
+    M: Machine,
+    V: Deref<Target = Vm<M>>,
+    D: Deref<Target = Device> + Clone,
+    E: Deref<Target = Eventfds>,
+{
+    type Device = D;
+
+    fn group(&self) -> u32 {
+        self.group
+    }
+
+    fn forward_gsi(
+        &mut self,
+        device: &D,
+        interrupt: DeviceInterrupt,
+        gsi: u32,
+    ) -> Result<Mode, ControlError> {
+        let guest = GuestInterrupt::from_gsi(gsi).ok_or(ControlError::NoSuchGsi(gsi))?;
+        self.forward(device, interrupt, guest)
+    }
+
+    fn unforward(&mut self, device: &D, interrupt: DeviceInterrupt) -> Result<(), ControlError> {
+        self.unforward(device, interrupt)
+    }
+
+    fn release(&mut self) {
+        self.release();
     }
 }
 

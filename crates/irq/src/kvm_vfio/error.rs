@@ -111,6 +111,18 @@ pub enum ControlError {
         /// What is in the way.
         error: JoinError,
     },
+    /// Another engine's refusal, which knows nothing of this crate's lines: the number is its own.
+    #[error("{interrupt} as GSI {gsi}: {why}")]
+    Engine {
+        /// What was asked for.
+        interrupt: DeviceInterrupt,
+        /// As what.
+        gsi: u32,
+        /// What is in the way.
+        why: &'static str,
+        /// Its number.
+        errno: Errno,
+    },
     /// A side of the token door.
     #[error(transparent)]
     Register(#[from] RegisterError),
@@ -139,6 +151,7 @@ impl ControlError {
             | Self::NotForwarded { .. } => Errno::Invalid,
             Self::Conflict { .. } | Self::Held { .. } => Errno::Busy,
             Self::Join { error, .. } => error.errno(),
+            Self::Engine { errno, .. } => errno,
             Self::Register(error) => error.errno(),
             Self::Open(error) => error.errno(),
             Self::Request(error) => error.errno(),

@@ -7,13 +7,18 @@
 //! review left it: a reference on a device is held exactly while an interrupt of it is registered, and
 //! un-forwarding cannot fail. The errors of this control and of all that it stands for are one type,
 //! [`ControlError`], with one number each.
+//!
+//! The interface is one thing, [`Control`], and the engine below it another. [`KvmVfio`] is it over the engine of this
+//! crate; where an operating system has an engine of its own, the same interface stands over that.
 
 mod argument;
 mod control;
+mod engine;
 mod error;
 #[cfg(doctest)]
 mod layers;
 
 pub use argument::{Argument, Attribute, Descriptors, GROUP, UserMemory};
-pub use control::{Done, KvmVfio};
+pub use control::KvmVfio;
+pub use engine::{Control, Done};
 pub use error::{ControlError, DescriptorError, Fault};
