@@ -1,0 +1,243 @@
+//! Making a machine: its memory, its devices, what each can translate.
+
+use super::Linux;
+use super::assigned::{Assigned, BoundDevices, Usable};
+use super::device::{Device, Unit};
+use super::hardware::connect;
+use super::kernel_log::KernelLog;
+use super::mappings::Piece;
+use super::own_pages::{OWN_PAGES, OwnPages};
+use super::request::{MachineRequest, View};
+use super::space::OwnMapping;
+use crate::Error;
+use crate::iommufd::{Iommufd, Library};
+use crate::memory::{CpuSpace, Layout, MemoryPiece, MemoryRequest, PageKind};
+use crate::vfio::Way;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vcm::{
+    Access, Attributes, DeviceHandle, Format, Iova, PageSizes, PhysicalAddress, RegionKind, SIZE_1G, SIZE_2M,
+    SIZE_4K, Span,
+};
+use vcm_platform::{DeviceDescription, MemoryDescription, Transfers};
+
+/// The addresses of this process that are lent to the graph: they cost nothing until they are backed.
+const CPU_LEN: u64 = 64 << 30;
+/// A device's own pages are looked for below this, downwards: what has 32 bits finds them, and interrupts are above.
+const OWN_BELOW: u64 = 0xf000_0000;
+/// What is tried next.
+const OWN_STEP: u64 = 16 << 20;
+/// The guest physical addresses that a guest's region can have: what x86 guests and KVM's tables have at least.
+const GUEST_BITS: u32 = 40;
+
+/// Every power of two from 4K on.
+const ALL_SIZES: PageSizes = match PageSizes::from_mask(!0xfff) {
+    Some(sizes) => sizes,
+    None => PageSizes::AARCH64_4K,
+};
+
+impl Linux {
+    /// Sets memory aside, binds the devices to VFIO and finds out what they can translate.
+    ///
+    /// # Errors
+    /// What cannot be had, and what would help. Devices that were bound by then are given back.
+    pub fn start(request: &MachineRequest) -> Result<Self, Error> {
+        let mut machine = Self {
+            name: request.name.clone(),
+            transfers: Transfers::new(),
+            #[cfg(target_arch = "x86_64")]
+            guests: Vec::new(),
+            #[cfg(target_arch = "x86_64")]
+            assignments: Vec::new(),
+            #[cfg(target_arch = "x86_64")]
+            lines: Vec::new(),
+            devices: Vec::new(),
+            descriptions: Vec::new(),
+            notes: Vec::new(),
+            spaces: BTreeMap::new(),
+            identity: Vec::new(),
+            next_space: 1,
+            formats: Vec::new(),
+            own: Vec::new(),
+            iommufd: None,
+            cpu: CpuSpace::reserve(CPU_LEN, SIZE_1G)?,
+            memory: Layout::default(),
+            memories: Vec::new(),
+            page_lens: Vec::new(),
+            bound: BoundDevices::default(),
+            log: KernelLog::open().ok(),
+            refusal: None,
+        };
+        for memory in &request.memories {
+            let file = Arc::new(MemoryRequest::new(&memory.name, memory.len).pages(memory.pages).create()?);
+            let span = machine.memory.add(file)?;
+            machine.page_lens.push((span, page_len(memory.pages)));
+            machine.memories.push(MemoryDescription { name: memory.name.clone(), span });
+        }
+        machine.add_devices(request)?;
+        let cpu = machine.cpu.span();
+        machine.add_played("cpu", RegionKind::Cpu, "addresses of this process", cpu);
+        let guest = Span::inclusive(0, (1 << GUEST_BITS) - 1).unwrap_or(Span::ALL);
+        for name in &request.guests {
+            machine.add_played(name, RegionKind::Guest, "KVM memory slots", guest);
+        }
+        #[cfg(target_arch = "x86_64")]
+        machine.describe_interrupts();
+        Ok(machine)
+    }
+
+    fn add_played(&mut self, name: &str, kind: RegionKind, format: &'static str, addresses: Span) {
+        let format = self.format_number(format, self.useful(ALL_SIZES), addresses);
+        self.add(name, kind, Unit::Played, format, None, Vec::new());
+    }
+
+    /// The page sizes that a mapping of this machine's memory can be made of: what is larger than the pages of the memory is
+    /// nowhere to be had for certain.
+    fn useful(&self, sizes: PageSizes) -> PageSizes {
+        let largest = self.page_lens.iter().map(|(_, len)| *len).max().unwrap_or(sizes.smallest());
+        let mask = sizes.mask() & ((largest << 1) - 1);
+        PageSizes::from_mask(mask).unwrap_or(sizes)
+    }
+
+    /// The number of a format: that of an equal one, if there is one.
+    fn format_number(&mut self, name: &'static str, page_sizes: PageSizes, addresses: Span) -> u32 {
+        let same =
+            |known: &Format| (known.name, known.page_sizes, known.addresses) == (name, page_sizes, addresses);
+        if let Some(known) = self.formats.iter().find(|known| same(known)) {
+            return known.id;
+        }
+        let id = self.formats.len() as u32;
+        self.formats.push(Format { id, name, page_sizes, addresses });
+        id
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        kind: RegionKind,
+        unit: Unit,
+        format: u32,
+        iommu: Option<String>,
+        reserved: Vec<Span>,
+    ) {
+        let handle = DeviceHandle(self.devices.len() as u32);
+        self.descriptions.push(DeviceDescription { handle, name: name.to_owned(), kind, iommu, reserved });
+        self.devices.push(Device { kind, unit, attached: Vec::new(), format });
+    }
+
+    fn add_devices(&mut self, request: &MachineRequest) -> Result<(), Error> {
+        let mut found = Vec::new();
+        for device in &request.devices {
+            let (mut assigned, bound) = Assigned::bind(device)?;
+            self.bound.add(bound);
+            if assigned.way == Way::Cdev && self.iommufd.is_none() {
+                self.open_iommufd()?;
+            }
+            let usable = assigned.usable(self.iommufd.as_ref().map(|(iommufd, _)| iommufd))?;
+            self.notes.push(format!(
+                "{} is {}, by {}: {}",
+                device.name, device.address, assigned.way, assigned.reason
+            ));
+            found.push((device, assigned, usable));
+        }
+        let Some(own_at) = own_address(found.iter().map(|(.., usable)| usable)) else {
+            return Err(Error::not_supported(
+                "transfers of these devices",
+                "there are no addresses below 4 GiB that all of them can translate, for their own pages",
+            ));
+        };
+        for (index, (device, assigned, _)) in found.iter_mut().enumerate() {
+            let own = OwnPages::new(&device.name, Iova::new(own_at + index as u64 * OWN_PAGES))?;
+            if let Some((_, library)) = &self.iommufd {
+                // Anywhere: nobody but the library knows it.
+                let span = self.memory.add(Arc::clone(own.file()))?;
+                library.add(PhysicalAddress::new(span.first()), own.file())?;
+            }
+            self.own.push(OwnMapping { at: own.data(0), memory: MemoryPiece::whole(Arc::clone(own.file())) });
+            assigned.own = Some(own);
+        }
+        let own_len = (found.len() as u64).max(1) * OWN_PAGES;
+        for (device, mut assigned, usable) in found {
+            let mut reserved = gaps(&usable.spans);
+            reserved.extend(Span::new(own_at, own_len));
+            let addresses = around(&usable.spans).ok_or_else(|| Error::Garbage {
+                object: device.address.clone(),
+                what: "it can translate no address at all".to_owned(),
+            })?;
+            let name = if assigned.way == Way::Cdev {
+                "the kernel's, by iommufd"
+            } else {
+                "the kernel's, by a container"
+            };
+            let kind = match device.view {
+                View::Translated => RegionKind::Translated,
+                View::OneToOne => RegionKind::OneToOne,
+            };
+            let iommu = Some(format!("Linux, {}", assigned.way));
+            let mut format = self.format_number(name, self.useful(usable.page_sizes), addresses);
+            if device.view == View::OneToOne {
+                // All of memory at its own addresses, and nothing else.
+                let mut space = self.device_space(assigned.way, format, addresses)?;
+                for memory in self.memories.clone() {
+                    let piece = Piece {
+                        at: memory.span.first(),
+                        len: memory.span.len() as u64,
+                        physical: PhysicalAddress::new(memory.span.first()),
+                        access: Access::READ_WRITE,
+                    };
+                    space.map(&self.memory, &mut self.cpu, &[piece], Attributes::READ_WRITE)?;
+                }
+                connect(&mut space, &mut assigned, &self.memory, &self.own)?;
+                format = self.format_number("physical addresses", ALL_SIZES, Span::ALL);
+                space.format = format;
+                self.identity.push(space);
+            }
+            self.add(&device.name, kind, Unit::Assigned(Box::new(assigned)), format, iommu, reserved);
+        }
+        Ok(())
+    }
+
+    /// Opens iommufd, and a library that has all memory.
+    fn open_iommufd(&mut self) -> Result<(), Error> {
+        let iommufd = Iommufd::open()?;
+        let library = Library::new(&iommufd)?;
+        for (span, file) in self.memory.windows() {
+            library.add(PhysicalAddress::new(span.first()), file)?;
+        }
+        self.iommufd = Some((iommufd, Arc::new(library)));
+        Ok(())
+    }
+}
+
+/// The size in bytes of the pages that a memory can be mapped with.
+const fn page_len(pages: PageKind) -> u64 {
+    match pages {
+        PageKind::Ordinary => SIZE_4K,
+        // Where the kernel had huge pages at hand.
+        PageKind::TransparentHuge | PageKind::Huge2M => SIZE_2M,
+        PageKind::Huge1G => SIZE_1G,
+    }
+}
+
+/// Addresses for the devices' own pages that all of them can translate.
+fn own_address<'u>(all: impl Iterator<Item = &'u Usable> + Clone) -> Option<u64> {
+    let free = |at: u64| {
+        let Some(wanted) = Span::new(at, OWN_STEP) else { return false };
+        all.clone().all(|usable| usable.spans.iter().any(|span| span.covers(wanted)))
+    };
+    (1..OWN_BELOW / OWN_STEP).rev().map(|step| step * OWN_STEP).find(|at| free(*at))
+}
+
+/// From the first address to the last.
+fn around(spans: &[Span]) -> Option<Span> {
+    Span::inclusive(spans.first()?.first(), spans.last()?.last())
+}
+
+/// What is between the spans.
+fn gaps(spans: &[Span]) -> Vec<Span> {
+    let between = spans.windows(2).filter_map(|pair| {
+        let first = pair[0].last().checked_add(1)?;
+        Span::inclusive(first, pair[1].first().checked_sub(1)?)
+    });
+    between.collect()
+}
