@@ -1,10 +1,11 @@
 //! What each command does.
 
 use crate::args::{
-    Command, GraphArguments, GraphFormat, MachineArguments, MachinesArguments, RunArguments,
+    Command, DoctorArguments, GraphArguments, GraphFormat, MachineArguments, MachinesArguments, RunArguments,
     ScenariosArguments, TopologyArguments,
 };
 use crate::destination::{Destination, print};
+use crate::host::{self, Verdict};
 use crate::machine::{Machine, Shipped, find, machine_names, machines};
 use crate::output::{Style, dot, picture, report, summary, svg};
 use crate::problem::Problem;
@@ -28,6 +29,8 @@ pub fn execute(command: &Command) -> ExitCode {
         Command::Topology(arguments) => topology(arguments),
         Command::Machines(arguments) => list_machines(arguments),
         Command::Scenarios(arguments) => list_scenarios(arguments),
+        Command::Doctor(arguments) => doctor(arguments),
+        Command::Devices(arguments) => host::devices(arguments, style(std::io::stdout().is_terminal())),
     };
     match done {
         Ok(code) => code,
@@ -186,7 +189,7 @@ fn list_machines(arguments: &MachinesArguments) -> Result<ExitCode, Problem> {
     }
     text.push_str(
         "A role that is not listed is the device with that name (`vcm topology NAME`). Every machine has cpu as well, and\n\
-         guest0 (a virtual machine) and dsp (a remote processor).\n",
+         guest0 (a virtual machine); all but linux have dsp (a remote processor).\n",
     );
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -205,4 +208,11 @@ fn list_scenarios(arguments: &ScenariosArguments) -> Result<ExitCode, Problem> {
     }
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn doctor(arguments: &DoctorArguments) -> Result<ExitCode, Problem> {
+    Ok(match host::doctor(arguments, style(std::io::stdout().is_terminal()))? {
+        Verdict::There => ExitCode::SUCCESS,
+        Verdict::Lacking => ExitCode::from(FAILED),
+    })
 }

@@ -27,6 +27,7 @@
 pub mod args;
 pub mod commands;
 mod destination;
+mod host;
 pub mod machine;
 pub mod output;
 pub mod problem;

@@ -3,6 +3,7 @@
 use crate::problem::Problem;
 use crate::scenario::{Source, Table};
 use std::collections::BTreeMap;
+use vcm_linux::platform::MachineRequest;
 use vcm_qemu::IommuModel;
 
 /// What a machine's file calls QEMU's machines, by their IOMMUs.
@@ -58,6 +59,8 @@ pub enum Base {
     },
     /// One of QEMU's machines.
     Emulated(IommuModel),
+    /// What this machine's Linux lends.
+    Linux(MachineRequest),
 }
 
 /// A machine's file: what it is made of, and what it calls things.
@@ -84,10 +87,11 @@ impl Description {
         let mut top = Table::top(&source, document.get_ref());
         let base = match top.choice("qemu", &MODELS)? {
             Some(model) => Base::Emulated(model),
+            None if top.has("memory") => Base::Linux(super::linux::read(&mut top)?),
             None => {
                 let tree = top.text("tree")?.ok_or_else(|| {
                     Problem::new(format!(
-                        "{name}.toml: it says neither `tree` nor `qemu`: what the machine is made of"
+                        "{name}.toml: it says neither `tree` nor `qemu` nor [[memory]]: what the machine is made of"
                     ))
                 })?;
                 Base::Simulated { tree: tree.text, tlb_entries: top.small("tlb-entries")? }

@@ -2,11 +2,13 @@
 
 mod bindings;
 mod emulated;
+mod linux;
 mod shipped;
 mod simulated;
 
 pub use bindings::{Base, Bindings, Description};
 pub use emulated::Emulated;
+pub use linux::LinuxMachine;
 pub use shipped::{Shipped, find, machine_names, machines};
 pub use simulated::Simulated;
 

@@ -222,7 +222,11 @@ impl<'m> World<'m> {
 
     /// A refusal by the graph, with the names of what it blames.
     pub fn refused(&self, error: Error) -> Failure {
-        Failure::Refused(error, self.graph.explain(error).to_string())
+        let mut text = self.graph.explain(error).to_string();
+        if let (Error::Hardware { .. }, Some(words)) = (error, self.platform.explanation()) {
+            text = format!("{text}: {words}");
+        }
+        Failure::Refused(error, text)
     }
 
     /// The region behind a name.

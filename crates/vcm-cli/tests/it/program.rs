@@ -212,8 +212,8 @@ fn a_device_tree_blob_is_a_machine() {
 
 #[test]
 fn scenarios_are_not_tied_to_one_machine() {
-    // Those of QEMU have a matrix of their own.
-    for machine in machine_names().filter(|name| !name.starts_with("qemu-")) {
+    // Those of QEMU have a matrix of their own, and `linux` has no devices.
+    for machine in machine_names().filter(|name| !name.starts_with("qemu-") && *name != "linux") {
         for name in shipped_names() {
             // It measures much, and one machine is enough; and nobody plays the camera on the other.
             if name == "block-sizes" || (name, machine) == ("context-switch", "apq8064-like") {
@@ -226,6 +226,30 @@ fn scenarios_are_not_tied_to_one_machine() {
             assert_eq!(output.status.code(), Some(0), "{name} on {machine}: {}", text(&output.stderr));
         }
     }
+}
+
+/// This machine's own memory and this process: nothing that any Linux would not lend.
+#[test]
+fn linux_lends_its_memory_to_this_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("process.toml");
+    let scenario = "about = \"two views\"\n[[buffer]]\nname = \"frame\"\nlen = \"2112K\"\n\
+                    [[region]]\nname = \"process\"\nkind = \"cpu\"\n\
+                    [[association]]\nregion = \"process\"\ndevice = \"cpu\"\n\
+                    [[share]]\nbuffer = \"frame\"\nregion = \"process\"\n\
+                    [[step]]\ndo = \"write\"\ndevice = \"cpu\"\nto = \"frame\"\nseed = 1\n\
+                    [[step]]\ndo = \"read\"\ndevice = \"cpu\"\nfrom = \"frame\"\nseed = 1\n";
+    std::fs::write(&file, scenario).unwrap();
+    let output = vcm(&["run", file.to_str().unwrap(), "--machine", "linux"]);
+    let told = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("every byte is the pattern of seed 1"), "{told}");
+    // A file for another machine is not one that says what of this one may be used.
+    let other = folder.path().join("other.toml");
+    std::fs::write(&other, "about = \"x\"\nqemu = \"vt-d\"\n").unwrap();
+    let output = vcm(&["run", "walkthrough", "--machine", &format!("linux:{}", other.display())]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("another machine than this one"), "{}", text(&output.stderr));
 }
 
 /// What a machine cannot do is told with the place that asks for it, and is no verdict.
