@@ -10,10 +10,19 @@ const BACKPORTED: [(&str, &str); 1] = [("bookworm", "bookworm-backports")];
 /// Where Debian keeps the keys that its archive is signed with.
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Installs packages, never at the price of something that is installed already. On a release whose packages are too
-/// old they come from its backports, which are added for this call only: the machine's list of sources stays as it is.
-pub(crate) fn install(packages: &[&str]) -> Result<(), String> {
-    let backports = backports();
+/// Where packages come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Release {
+    /// The machine's own release.
+    Own,
+    /// Its backports, where it is one whose own are too old; else the same as its own.
+    Newer,
+}
+
+/// Installs packages, never at the price of something that is installed already. Backports are added for this call
+/// only: the machine's list of sources stays as it is.
+pub(crate) fn install(packages: &[&str], release: Release) -> Result<(), String> {
+    let backports = if release == Release::Newer { backports() } else { None };
     let mut options = Vec::new();
     if let Some((_, list)) = &backports {
         options.push("-o".to_owned());

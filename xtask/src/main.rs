@@ -6,6 +6,7 @@ mod output;
 mod summary;
 mod tiers;
 mod tools;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -20,12 +21,27 @@ Tasks:
                  or too old, asking first on a terminal; --yes (or CI=true) installs without asking, --no-install
                  never does.
   tools [--yes]  Only install those tools, and say what there is.
+  vm [OPTIONS]   Only the tests that run in virtual machines, on a kernel that is built for them (cached in
+                 ~/.cache/vcm-ci, minutes the first time) and on the distribution's own.
+                   --kernel built|distribution   only on this kernel
+                   --cpus N                      only with this number of CPUs (1 and 2)
+                   --only BINARY                 only crates/linux/tests/BINARY.rs; may be given again
+                   --name PART                   only tests with this in their name
+                   --programs                    build vcm and the examples although not all tests run
+                   --print                       what every test prints, not only those that fail
+                   --test-limit SECONDS, --limit SECONDS   for one test (120), for one machine (600)
+                   --sabotage panic|oops|warning|hang|exit   see that a disaster in the machine is noticed
+                   --yes, --no-install           as above
   no-std         Only check that the no_std crates need nothing of std.
   help           Show this.
 
 Environment:
-  VCM_WITHOUT_QEMU=1, VCM_WITHOUT_QEMU_IOMMUS=1, VCM_WITHOUT_DTC=1
+  VCM_WITHOUT_QEMU=1, VCM_WITHOUT_QEMU_IOMMUS=1, VCM_WITHOUT_DTC=1, VCM_WITHOUT_VM=1
                  Leave out the tests that need the tool; the summary says so.
+  VCM_VM_KERNEL=FILE
+                 A bzImage to use instead of building one.
+  VCM_VM_TARGET=FOLDER
+                 Where the tests for virtual machines are built, and the machines' logs (target/vm).
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +54,10 @@ fn main() -> ExitCode {
         },
         ["tools", options @ ..] => match tools::Consent::from_options(options) {
             Ok(consent) => tools::run(consent),
+            Err(message) => usage(&message),
+        },
+        ["vm", options @ ..] => match vm::Options::parse(options) {
+            Ok(options) => vm::run(&options),
             Err(message) => usage(&message),
         },
         ["no-std"] => match no_std::check() {

@@ -1,6 +1,7 @@
 //! The table that a test run ends with.
 
 use crate::output::Counts;
+use std::borrow::Cow;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(crate) enum Ending {
 /// One line of the table.
 pub(crate) struct Tier {
     pub(crate) name: &'static str,
-    pub(crate) what: &'static str,
+    pub(crate) what: Cow<'static, str>,
     pub(crate) ending: Ending,
     pub(crate) took: Duration,
 }
@@ -28,7 +29,7 @@ pub(crate) struct Tier {
 pub(crate) fn print(tiers: &[Tier]) -> ExitCode {
     let mut all = Counts::default();
     let mut cannot_run = 0;
-    println!("\n{:<14} {:>8} {:>8} {:>8}  what", "tier", "passed", "failed", "seconds");
+    println!("\n{:<21} {:>8} {:>8} {:>8}  what", "tier", "passed", "failed", "seconds");
     for tier in tiers {
         let seconds = tier.took.as_secs_f64();
         let counts = match &tier.ending {
@@ -37,7 +38,7 @@ pub(crate) fn print(tiers: &[Tier]) -> ExitCode {
             Ending::Broken => Counts { failed: 1, ..Counts::default() },
             Ending::CannotRun(why) => {
                 cannot_run += 1;
-                println!("{:<14} {:>8} {:>8} {seconds:>8.1}  CANNOT RUN HERE: {why}", tier.name, "-", "-");
+                println!("{:<21} {:>8} {:>8} {seconds:>8.1}  CANNOT RUN HERE: {why}", tier.name, "-", "-");
                 continue;
             }
         };
@@ -45,7 +46,7 @@ pub(crate) fn print(tiers: &[Tier]) -> ExitCode {
         let ignored =
             if counts.ignored > 0 { format!(", {} ignored", counts.ignored) } else { String::new() };
         println!(
-            "{:<14} {:>8} {:>8} {seconds:>8.1}  {}{ignored}",
+            "{:<21} {:>8} {:>8} {seconds:>8.1}  {}{ignored}",
             tier.name, counts.passed, counts.failed, tier.what
         );
     }

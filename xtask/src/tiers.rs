@@ -3,7 +3,7 @@
 use crate::output::{Counts, Line, line};
 use crate::summary::{Ending, Tier, print};
 use crate::tools::{Consent, Presence, prepare};
-use crate::{no_std, tools};
+use crate::{no_std, tools, vm};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -36,6 +36,7 @@ pub(crate) fn run_all(consent: Consent) -> ExitCode {
         ),
     ];
     tiers.extend(test_tiers(&tools));
+    tiers.extend(vm::tiers(&vm::Options::everything(consent), &tools));
     tiers.push(loom());
     tiers.push(timed("no-std", "core crates build without std", || match no_std::check() {
         Ok(()) => Ending::Held,
@@ -53,7 +54,7 @@ fn timed(name: &'static str, what: &'static str, run: impl FnOnce() -> Ending) -
     println!("== {name}: {what}");
     let start = Instant::now();
     let ending = run();
-    Tier { name, what, ending, took: start.elapsed() }
+    Tier { name, what: what.into(), ending, took: start.elapsed() }
 }
 
 fn check(name: &'static str, what: &'static str, program: &str, words: &[&str]) -> Tier {
@@ -98,7 +99,7 @@ fn loom() -> Tier {
             if broken { Ending::Broken } else { Ending::Counted(counts) }
         }
     };
-    Tier { name, what, ending, took: start.elapsed() }
+    Tier { name, what: what.into(), ending, took: start.elapsed() }
 }
 
 fn documentation() -> Tier {
@@ -144,20 +145,27 @@ fn test_tiers(tools: &[(&'static tools::Tool, Presence)]) -> Vec<Tier> {
     let Ok(mut child) = child else {
         return vec![Tier {
             name: "tests",
-            what: "cargo test",
+            what: "cargo test".into(),
             ending: Ending::CannotRun("cargo could not be started".into()),
             took: start.elapsed(),
         }];
     };
     let mut found: BTreeMap<&'static str, (Counts, Duration)> = BTreeMap::new();
     let mut tier = "unit";
+    // Its ignored tests are run in another tier.
+    let mut elsewhere = false;
     let mut since = Instant::now();
     if let Some(stdout) = child.stdout.take() {
         for text in BufReader::new(stdout).lines().map_while(Result::ok) {
             match line(&text) {
-                Line::Binary(source) => (tier, since) = (tier_of(source), Instant::now()),
-                Line::Documentation => (tier, since) = ("doc", Instant::now()),
-                Line::Result(counts) => {
+                Line::Binary(source) => {
+                    (tier, since, elsewhere) = (tier_of(source), Instant::now(), vm::runs_elsewhere(source));
+                }
+                Line::Documentation => (tier, since, elsewhere) = ("doc", Instant::now(), false),
+                Line::Result(mut counts) => {
+                    if elsewhere {
+                        counts.ignored = 0;
+                    }
                     let entry = found.entry(tier).or_default();
                     entry.0.add(counts);
                     entry.1 += since.elapsed();
@@ -179,13 +187,13 @@ fn test_tiers(tools: &[(&'static tools::Tool, Presence)]) -> Vec<Tier> {
                 None if counts == Counts::default() => Ending::CannotRun("no test of this tier ran".into()),
                 None => Ending::Counted(counts),
             };
-            Tier { name, what, ending, took }
+            Tier { name, what: (*what).into(), ending, took }
         })
         .collect();
     let failed = found.values().any(|(counts, _)| counts.failed > 0);
     if !succeeded && !failed {
         let what = "cargo test ended badly without a failed test: see above";
-        tiers.push(Tier { name: "tests", what, ending: Ending::Broken, took: start.elapsed() });
+        tiers.push(Tier { name: "tests", what: what.into(), ending: Ending::Broken, took: start.elapsed() });
     }
     tiers
 }

@@ -1,13 +1,13 @@
 //! The tools that tests need beside Rust, and how they get here.
 
-use crate::apt;
+use crate::apt::{self, Release};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 /// A tool that some tier needs.
 pub(crate) struct Tool {
-    /// The program.
+    /// The program, or another file by its whole path.
     pub(crate) program: &'static str,
     /// Debian's and Ubuntu's package that has it.
     package: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Tool {
 }
 
 /// All of them.
-pub(crate) const TOOLS: [Tool; 6] = [
+pub(crate) const TOOLS: [Tool; 17] = [
     Tool {
         program: "qemu-system-arm",
         package: "qemu-system-arm",
@@ -50,7 +50,35 @@ pub(crate) const TOOLS: [Tool; 6] = [
     Tool { program: "qemu-system-aarch64", package: "qemu-system-arm", ..QEMU_IOMMU },
     Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", ..QEMU_IOMMU },
     Tool { program: "qemu-system-riscv64", package: "qemu-system-riscv", ..QEMU_IOMMU },
+    Tool {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        least: Some(10),
+        purpose: "is the machine in which VFIO, iommufd and KVM are tested",
+        tier: "linux-vm",
+        without: "VCM_WITHOUT_VM",
+    },
+    Tool { program: "make", package: "make", ..KERNEL },
+    Tool { program: "gcc", package: "gcc", ..KERNEL },
+    Tool { program: "flex", package: "flex", ..KERNEL },
+    Tool { program: "bison", package: "bison", ..KERNEL },
+    Tool { program: "bc", package: "bc", ..KERNEL },
+    Tool { program: "lz4", package: "lz4", ..KERNEL },
+    Tool { program: "/usr/include/libelf.h", package: "libelf-dev", ..KERNEL },
+    Tool { program: "xz", package: "xz-utils", ..KERNEL },
+    Tool { program: "zstd", package: "zstd", ..KERNEL },
+    Tool { program: "bzip2", package: "bzip2", ..KERNEL },
 ];
+
+/// What building a kernel, and unpacking another, needs.
+const KERNEL: Tool = Tool {
+    program: "",
+    package: "",
+    least: None,
+    purpose: "makes the kernel of the machine in which VFIO, iommufd and KVM are tested",
+    tier: "kernel",
+    without: "VCM_WITHOUT_VM",
+};
 
 /// What the machines with IOMMUs have in common. QEMU 10.0 is the first with the RISC-V IOMMU as a platform device.
 const QEMU_IOMMU: Tool = Tool {
@@ -94,11 +122,21 @@ pub(crate) enum Presence {
 
 /// Installs what is missing or too old, as far as that is wanted and possible, and says what there is.
 pub(crate) fn prepare(consent: Consent) -> Vec<(&'static Tool, Presence)> {
+    prepare_some(consent, |_| true)
+}
+
+/// The same for some of the tools.
+pub(crate) fn prepare_some(
+    consent: Consent,
+    which: impl Fn(&Tool) -> bool,
+) -> Vec<(&'static Tool, Presence)> {
+    // The virtual machines' kernels are built for x86-64, by a compiler that makes nothing else.
+    let here = |tool: &Tool| tool.tier != KERNEL.tier || std::env::consts::ARCH == "x86_64";
+    let tools = || TOOLS.iter().filter(|tool| which(tool) && here(tool));
     let wanted = |tool: &&Tool| std::env::var_os(tool.without).is_none() && lack(tool).is_some();
-    let missing: Vec<&Tool> = TOOLS.iter().filter(wanted).collect();
+    let missing: Vec<&Tool> = tools().filter(wanted).collect();
     let refusal = if missing.is_empty() { None } else { install(&missing, consent).err() };
-    TOOLS
-        .iter()
+    tools()
         .map(|tool| {
             let presence = if std::env::var_os(tool.without).is_some() {
                 Presence::Missing(format!("{} is set", tool.without))
@@ -131,6 +169,7 @@ pub(crate) fn run(consent: Consent) -> ExitCode {
 /// What is wrong with a tool, if anything.
 fn lack(tool: &Tool) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    // A whole path, joined to a folder, stays what it is.
     if !std::env::split_paths(&path).any(|folder| folder.join(tool.program).is_file()) {
         return Some(format!("{} is missing", tool.program));
     }
@@ -147,9 +186,7 @@ fn lack(tool: &Tool) -> Option<String> {
 }
 
 fn install(missing: &[&Tool], consent: Consent) -> Result<(), String> {
-    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
-    packages.sort_unstable();
-    packages.dedup();
+    let packages = packages(missing);
     for tool in missing {
         println!("{}: it {}", lack(tool).unwrap_or_else(|| tool.program.into()), tool.purpose);
     }
@@ -161,11 +198,28 @@ fn install(missing: &[&Tool], consent: Consent) -> Result<(), String> {
         Consent::Given => {}
         Consent::Ask => ask(&packages)?,
     }
-    // One by one where they cannot be had together: Ubuntu has some under other names.
-    apt::install(&packages).or_else(|error| {
-        let had = packages.iter().filter(|package| apt::install(&[package]).is_ok()).count();
+    let newer = |package: &&str| missing.iter().any(|tool| tool.package == *package && tool.least.is_some());
+    let (newer, own): (Vec<&str>, Vec<&str>) = packages.into_iter().partition(newer);
+    install_from(&newer, Release::Newer).and(install_from(&own, Release::Own))
+}
+
+/// One by one where they cannot be had together: Ubuntu has some under other names.
+fn install_from(packages: &[&str], release: Release) -> Result<(), String> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt::install(packages, release).or_else(|error| {
+        let had = packages.iter().filter(|package| apt::install(&[package], release).is_ok()).count();
         if had == packages.len() { Ok(()) } else { Err(error) }
     })
+}
+
+/// The packages of tools, each once.
+fn packages(tools: &[&Tool]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = tools.iter().map(|tool| tool.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
 }
 
 fn ask(packages: &[&str]) -> Result<(), String> {
