@@ -16,5 +16,6 @@ mod wait;
 pub use edu::{Direction, Edu, EduCompletion, EduDma, EduError};
 pub use nvme::{
     Nvme, NvmeConfig, NvmeError, NvmeInformation, NvmeMessages, NvmeQueue, NvmeQueueConfig, NvmeRejected,
+    quiet_nvme,
 };
 pub use page::DmaPage;

@@ -1,7 +1,7 @@
 //! Address spaces that the kernel keeps for devices, whichever interface they come through.
 
 use crate::Error;
-use crate::memory::MemoryRange;
+use crate::memory::{MemoryPiece, MemoryRange};
 use vcm::{Access, Iova, PageSizes, Span};
 
 /// The translation of one or several devices: an IOAS of iommufd, or a type1 container.
@@ -36,9 +36,42 @@ pub trait DmaSpace: std::fmt::Debug + Send {
     /// [`Error::LockedMemory`], the kernel's. EEXIST when something is mapped there.
     fn map(&mut self, at: Iova, memory: MemoryRange<'_>, access: Access) -> Result<(), Error>;
 
+    /// Maps `pieces` side by side from `at` on, all or none, in as few mappings as this kind of space can: they go together.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    fn map_all(&mut self, at: Iova, pieces: &[MemoryPiece], access: Access) -> Result<(), Error> {
+        piece_by_piece(self, at, pieces, access)
+    }
+
     /// Unmaps everything in `span`: whole mappings, none or several. Holes are passed over.
     ///
     /// # Errors
     /// The kernel's: a mapping that is only partly in `span` cannot be unmapped.
     fn unmap(&mut self, span: Span) -> Result<(), Error>;
+}
+
+/// Maps `pieces` side by side from `at` on, each for itself: all, or none.
+pub(crate) fn piece_by_piece<S: DmaSpace + ?Sized>(
+    space: &mut S,
+    at: Iova,
+    pieces: &[MemoryPiece],
+    access: Access,
+) -> Result<(), Error> {
+    let len = pieces.iter().fold(0_u64, |len, piece| len.saturating_add(piece.len()));
+    if len != 0 && Span::new(at.raw(), len).is_none() {
+        let what = format!("{} pieces, {len:#x} bytes, at {at}", pieces.len());
+        return Err(Error::argument(what, "that passes the end of the addresses"));
+    }
+    let mut done = 0;
+    for piece in pieces {
+        if let Err(error) = space.map(Iova::new(at.raw() + done), piece.range(), access) {
+            if let Some(mapped) = Span::new(at.raw(), done) {
+                space.unmap(mapped)?;
+            }
+            return Err(error);
+        }
+        done += piece.len();
+    }
+    Ok(())
 }

@@ -68,3 +68,37 @@ fn a_device_that_is_not_there() {
     let driver = driver.and_then(|link| link.file_name().map(|name| name.to_string_lossy().into_owned()));
     assert_ne!(driver.as_deref(), Some("vfio-pci"), "it was given back");
 }
+
+/// A device that nothing holds back: memory is huge pages at their real addresses, and the user is told.
+#[test]
+#[ignore = "runs in a virtual machine: cargo xtask vm"]
+fn a_device_without_an_iommu() {
+    const SWITCH: &str = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
+    let Ok(outside) = std::env::var("VCM_VM_OUTSIDE") else {
+        // The distribution's kernel warns of the host bridge that such a device is behind, so that there is none.
+        assert_eq!(std::env::var("VCM_VM_KERNEL").as_deref(), Ok("distribution"));
+        return;
+    };
+    std::fs::write(SWITCH, "1").unwrap();
+    let folder = std::env::temp_dir();
+    let machine = folder.join("outside.toml");
+    let text = format!(
+        "about = \"a device without an IOMMU\"\n[[memory]]\nname = \"ram\"\nsize = \"4M\"\npages = \"2M\"\n[[device]]\n\
+         name = \"edu\"\naddress = \"{outside}\"\nview = \"one-to-one\"\ninterface = \"no-iommu\"\n[roles]\ndma = \"edu\"\n"
+    );
+    std::fs::write(&machine, text).unwrap();
+    let scenario = folder.join("physical.toml");
+    let text = "about = \"DMA to physical addresses\"\n[[buffer]]\nname = \"frame\"\nlen = \"2M\"\ncontiguous = true\nalignment = \"2M\"\n\
+                [[region]]\nname = \"bus\"\nkind = \"one-to-one\"\nmemory = \"ram\"\n\
+                [[association]]\nregion = \"bus\"\ndevice = \"dma\"\n[[share]]\nbuffer = \"frame\"\nregion = \"bus\"\n\
+                [[step]]\ndo = \"write\"\ndevice = \"dma\"\nto = { buffer = \"frame\", offset = \"1M\", len = \"8K\" }\nseed = 1\n\
+                [[step]]\ndo = \"read\"\ndevice = \"dma\"\nfrom = { buffer = \"frame\", offset = \"1M\", len = \"8K\" }\nseed = 1\n";
+    std::fs::write(&scenario, text).unwrap();
+    let machine = format!("linux:{}", machine.display());
+    let output = vcm(&["run", scenario.to_str().unwrap(), "--machine", &machine]);
+    let told =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{told}");
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("behind no IOMMU"), "{told}");
+}

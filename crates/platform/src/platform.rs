@@ -103,6 +103,11 @@ pub trait Platform: Hardware {
         None
     }
 
+    /// What whoever uses the machine must be told: that a device is not held back by anything, say.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
     /// What the machine last refused, in its own words: more than a [`HardwareError`](vcm::HardwareError) can carry.
     fn explanation(&self) -> Option<String> {
         None

@@ -8,7 +8,7 @@ const WARNING: &str = "WARNING: ";
 /// it may not is no such thing. The words are those of `lib/bug.c`, `kernel/panic.c`,
 /// `lib/refcount.c`, `kernel/locking/lockdep.c`, `kernel/hung_task.c`, `kernel/watchdog.c`, `kernel/rcu/tree_stall.h`,
 /// `lib/list_debug.c`, `arch/x86/kernel/traps.c` and `mm/page_alloc.c`.
-const UNWELL: [&str; 21] = [
+const UNWELL: [&str; 23] = [
     "------------[ cut here ]------------",
     "BUG: ",
     "kernel BUG at",
@@ -30,6 +30,9 @@ const UNWELL: [&str; 21] = [
     "list_add corruption",
     "list_del corruption",
     "UBSAN: ",
+    // An interrupt that is lost or stuck.
+    "nobody cared",
+    "Disabling IRQ #",
 ];
 
 /// Messages that contain such words without meaning them.

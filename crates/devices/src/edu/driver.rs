@@ -130,6 +130,18 @@ impl<R: Registers> Edu<R> {
         self.wait_until_over(&mut poll)
     }
 
+    /// Waits for a DMA that somebody left running, and takes all interrupts back: before the device may be master of its bus
+    /// again, since it has no reset.
+    ///
+    /// # Errors
+    ///
+    /// [`EduError::TimedOut`].
+    pub fn quiet(&mut self) -> Result<(), EduError> {
+        self.wait_until_over(&mut poll)?;
+        self.acknowledge(u32::MAX);
+        Ok(())
+    }
+
     fn wait_until_over(&mut self, wait: &mut dyn FnMut(Duration)) -> Result<(), EduError> {
         let over = until(PATIENCE, wait, || Ok((!self.is_running()).then_some(())))?;
         over.map_err(|_| EduError::TimedOut { waited: PATIENCE })

@@ -7,6 +7,7 @@ use super::ring::{Issued, Ring};
 use super::spec::{self, Command, Completion, NAMESPACE};
 use crate::page::DmaPage;
 use crate::wait::{poll, until};
+use std::time::Duration;
 use vcm_iommu::{Registers, SharedMemory};
 
 /// A controller, with its admin queue. [`NvmeQueue`]s read and write.
@@ -47,6 +48,20 @@ pub struct Nvme<R, M> {
 }
 
 const ADMIN_ENTRIES: u16 = 16;
+
+/// Stops a controller that somebody left running, before it may be master of its bus again. One that is gone is quiet.
+///
+/// # Errors
+///
+/// [`NvmeError::TimedOut`] when it does not stop.
+pub fn quiet(registers: &mut impl Registers, patience: Duration) -> Result<(), NvmeError> {
+    registers.write(spec::CC, 0);
+    let stopped = until(patience, &mut poll, || {
+        let status = registers.read(spec::CSTS);
+        Ok::<_, NvmeError>((status == u32::MAX || status & spec::CSTS_READY == 0).then_some(()))
+    });
+    stopped?.map_err(|_| NvmeError::TimedOut { what: "stopping what was left running", waited: patience })
+}
 
 impl<R: Registers, M: SharedMemory> Nvme<R, M> {
     /// Brings a controller up: resets it, identifies it and asks it for queues. `place` gives the

@@ -15,6 +15,6 @@ mod ring;
 mod spec;
 
 pub use config::{NvmeConfig, NvmeInformation, NvmeMessages, NvmeQueueConfig};
-pub use controller::Nvme;
+pub use controller::{Nvme, quiet as quiet_nvme};
 pub use error::{NvmeError, NvmeRejected};
 pub use queue::NvmeQueue;

@@ -14,7 +14,7 @@ use rustix::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 use vcm::{PageSizes, Span};
-use vcm_devices::Edu;
+use vcm_devices::{Edu, quiet_nvme};
 
 /// How long a driver of the kernel may take to let a device go.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -94,6 +94,7 @@ impl Assigned {
             Interface::Any => way != Way::NoIommu,
             Interface::Iommufd => way == Way::Cdev,
             Interface::Container => way == Way::Group,
+            Interface::NoIommu => way == Way::NoIommu,
         };
         let mut open = candidates.iter().filter(|found| wanted(found.way) && found.verdict == Verdict::Open);
         let Some(found) = open.next() else {
@@ -115,6 +116,11 @@ impl Assigned {
         self.name.as_str()
     }
 
+    /// What the user must be told about it.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.device()?.warning().map(|warning| warning.to_string())
+    }
+
     /// The device, if it is open.
     pub(super) fn device(&self) -> Option<&Arc<Device>> {
         self.open.as_ref().map(|open| &open.device)
@@ -134,6 +140,10 @@ impl Assigned {
                 device.detach()?;
                 Ok(found)
             }
+            (Way::NoIommu, _) => {
+                self.opened(Opening::NoIommu)?;
+                Ok(Usable { spans: vec![Span::ALL], page_sizes: PageSizes::AARCH64_4K })
+            }
             _ => {
                 let container = Container::new()?;
                 let device = Device::open(&self.name, Opening::Group { container: &container })?;
@@ -148,33 +158,38 @@ impl Assigned {
     /// Opens it, lets it be master of its bus, and finds out what engine it has.
     fn opened(&mut self, opening: Opening<'_>) -> Result<Arc<Device>, Error> {
         let device = Arc::new(Device::open(&self.name, opening)?);
+        let mut open = Open { engine: None, edu: None, device: Arc::clone(&device) };
+        // A device without a reset comes as its last owner left it, who may have been killed.
+        self.find_engine(&mut open)?;
         if device.info().is_pci() {
             device.config()?.set_bus_master(BusMaster::On)?;
         }
-        let mut open = Open { engine: None, edu: None, device: Arc::clone(&device) };
-        self.find_engine(&mut open)?;
         self.open = Some(open);
         Ok(device)
     }
 
-    /// Finds the engine of a device that our drivers know.
+    /// Finds the engine of a device that our drivers know, and makes it quiet.
     fn find_engine(&self, open: &mut Open) -> Result<(), Error> {
         match (self.kind, self.request.overwrites) {
             (DmaKind::Edu, _) => {
                 let registers = open.device.map(0)?;
-                let edu = Edu::new(registers.clone()).map_err(|error| Error::Garbage {
-                    object: self.name.to_string(),
-                    what: error.to_string(),
-                })?;
+                let mut edu = Edu::new(registers.clone()).map_err(|error| self.garbage(&error))?;
+                edu.quiet().map_err(|error| self.garbage(&error))?;
                 open.engine = Some(Box::new(EduEngine::new(edu)));
                 open.edu = Some(registers);
             }
             (DmaKind::Nvme, Some(overwrites)) => {
-                open.engine = Some(Box::new(NvmeEngine::new(open.device.map(0)?, overwrites)));
+                let mut registers = open.device.map(0)?;
+                quiet_nvme(&mut registers, PATIENCE).map_err(|error| self.garbage(&error))?;
+                open.engine = Some(Box::new(NvmeEngine::new(registers, overwrites)));
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn garbage(&self, error: &dyn std::fmt::Display) -> Error {
+        Error::Garbage { object: self.name.to_string(), what: error.to_string() }
     }
 
     /// Its registers, if it is an edu device that is open.

@@ -13,6 +13,7 @@ mod kernel_log;
 mod mappings;
 mod nvme;
 mod own_pages;
+mod physical;
 mod played;
 mod port;
 mod request;
@@ -44,7 +45,7 @@ use vcm_platform::{DeviceDescription, MemoryDescription, Transfers};
 /// | a translated region | an IOAS of iommufd, or a type1 container |
 /// | a CPU's region | addresses of this process |
 /// | a guest's region | a virtual machine's slots |
-/// | a one-to-one device | attached to a space in which all memory is mapped at its own addresses |
+/// | a one-to-one device | attached to a space in which all memory is mapped at its own addresses; or, where there is no IOMMU, the bus itself: memory is huge pages at their real addresses then, and a warning says what that means |
 /// | a processor | this process plays it; a guest's accesses to memory too |
 ///
 /// Devices are bound to VFIO when it starts, and given back to their drivers when it ends.
@@ -69,6 +70,8 @@ pub struct Linux {
     descriptions: Vec<DeviceDescription>,
     /// A description for each, of how it was reached and why.
     notes: Vec<String>,
+    /// What the user must be told.
+    warnings: Vec<String>,
     spaces: BTreeMap<u32, Space>,
     /// Where one-to-one devices are, by way.
     identity: Vec<Space>,
@@ -81,6 +84,8 @@ pub struct Linux {
     memories: Vec<MemoryDescription>,
     /// The sizes of pages that the memories can be mapped with.
     page_lens: Vec<(Span, u64)>,
+    /// The least that a process can map of each memory.
+    whole_pages: Vec<u64>,
     log: Option<KernelLog>,
     /// What the kernel last refused, in full.
     refusal: Option<Error>,

@@ -1,9 +1,9 @@
 //! The pages that a device needs for itself: its queues, and the bytes that it moves.
 
 use crate::Error;
-use crate::memory::{DriverMemory, MemoryFile, MemoryPiece, MemoryRequest};
+use crate::memory::{DriverMemory, MemoryFile, MemoryPiece, MemoryRequest, PageKind, physical_spans};
 use std::sync::Arc;
-use vcm::{Iova, PhysicalAddress};
+use vcm::{Iova, PhysicalAddress, SIZE_2M};
 use vcm_platform::job::CHUNK;
 
 /// Bytes of a device's own pages: what it moves, and then queues.
@@ -24,6 +24,20 @@ impl OwnPages {
     /// The kernel's.
     pub(super) fn new(name: &str, at: Iova) -> Result<Self, Error> {
         let file = MemoryRequest::new(name, OWN_PAGES).create()?;
+        Ok(Self { file: Arc::new(file), at })
+    }
+
+    /// Pages at their physical address, for a device without an IOMMU.
+    ///
+    /// # Errors
+    /// The kernel's: it takes a huge page, and the right to know where it is.
+    pub(super) fn physical(name: &str) -> Result<Self, Error> {
+        let file = MemoryRequest::new(name, SIZE_2M).pages(PageKind::Huge2M).create()?;
+        let spans = physical_spans(&file)?;
+        let at = spans.first().map(|span| Iova::new(span.first())).ok_or_else(|| Error::Garbage {
+            object: name.to_owned(),
+            what: "a huge page that is nowhere".to_owned(),
+        })?;
         Ok(Self { file: Arc::new(file), at })
     }
 

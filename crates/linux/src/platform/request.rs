@@ -63,6 +63,9 @@ pub enum Interface {
     Iommufd,
     /// Its group, and a type1 container.
     Container,
+    /// None in front of it: its addresses are physical ones, and nothing holds it back. Its view is one-to-one, and the
+    /// machine's memory is made of huge pages then, which stay where they are.
+    NoIommu,
 }
 
 /// Some blocks of an NVMe namespace, of the size that it is formatted with.

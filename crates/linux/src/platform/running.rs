@@ -92,6 +92,10 @@ impl Platform for Linux {
         Some(self)
     }
 
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     fn explanation(&self) -> Option<String> {
         self.refusal.as_ref().map(ToString::to_string)
     }

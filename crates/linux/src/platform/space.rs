@@ -8,7 +8,8 @@ use crate::kvm::{Protection, Vm};
 use crate::memory::{CpuSpace, Layout, MemoryPiece, MemoryRange};
 use crate::vfio::Container;
 use vcm::{
-    Access, Attributes, CpuAddress, GuestPhysicalAddress, Iova, MemoryType, Privilege, RegionKind, Security, Span,
+    Access, Attributes, CpuAddress, GuestPhysicalAddress, Iova, MemoryType, Privilege, RegionKind, Security,
+    Span,
 };
 
 /// An address space.
@@ -46,7 +47,8 @@ pub(super) struct OwnMapping {
 
 /// Refuses what the kernel has no way to express for a device: it is told whether to read and to write, no more.
 pub(super) fn device_access(attributes: Attributes) -> Result<Access, Error> {
-    let refuse = |what: &str, why: &str| Err(Error::not_supported(format!("{what} for a device's memory"), why));
+    let refuse =
+        |what: &str, why: &str| Err(Error::not_supported(format!("{what} for a device's memory"), why));
     if attributes.privilege != Privilege::default() {
         return refuse("supervisor only", "VFIO does not distinguish who of the device makes an access");
     }
@@ -83,27 +85,30 @@ fn process_access(attributes: Attributes) -> Result<Access, Error> {
     Ok(attributes.access)
 }
 
-/// The parts of memories that pieces are made of, each with its address in the space.
-fn parts(memory: &Layout, pieces: &[Piece]) -> Result<Vec<(u64, MemoryPiece)>, Error> {
-    let mut parts = Vec::new();
+/// The parts of memories that pieces are made of, in order.
+fn parts(memory: &Layout, pieces: &[Piece]) -> Result<Vec<MemoryPiece>, Error> {
+    let mut parts = Vec::with_capacity(pieces.len());
     for piece in pieces {
-        let mut at = piece.at;
-        for part in memory.pieces(piece.physical, piece.len)? {
-            let len = part.len();
-            parts.push((at, part));
-            at += len;
-        }
+        parts.extend(memory.pieces(piece.physical, piece.len)?);
     }
     Ok(parts)
 }
 
-/// Maps parts for devices, all or none.
-fn map_all(space: &mut dyn DmaSpace, parts: &[(u64, MemoryPiece)], access: Access) -> Result<(), Error> {
-    for (index, (at, part)) in parts.iter().enumerate() {
-        if let Err(error) = space.map(Iova::new(*at), part.range(), access) {
-            for (at, part) in &parts[..index] {
-                if let Some(span) = Span::new(*at, part.len()) {
-                    space.unmap(span)?;
+fn ranges(parts: &[MemoryPiece]) -> Vec<MemoryRange<'_>> {
+    parts.iter().map(MemoryPiece::range).collect()
+}
+
+/// Maps pieces in an IOAS, all or none. The library has every memory at the addresses that the graph knows it by.
+fn copy_all(space: &SharedIoas, pieces: &[Piece], access: Access) -> Result<(), Error> {
+    for (index, piece) in pieces.iter().enumerate() {
+        let from = Span::new(piece.physical.raw(), piece.len)
+            .ok_or_else(|| Error::argument(format!("the memory at {}", piece.physical), "no such addresses"));
+        let copied =
+            from.and_then(|from| space.library().copy(space.ioas(), Iova::new(piece.at), from, access));
+        if let Err(error) = copied {
+            for done in &pieces[..index] {
+                if let Some(span) = Span::new(done.at, done.len) {
+                    space.ioas().unmap_span(span)?;
                 }
             }
             return Err(error);
@@ -124,24 +129,23 @@ impl Space {
         pieces: &[Piece],
         attributes: Attributes,
     ) -> Result<(), Error> {
-        let parts = parts(memory, pieces)?;
-        let Some((first, _)) = parts.first() else { return Ok(()) };
-        let together = || parts.iter().map(|(_, part)| part.range()).collect::<Vec<MemoryRange<'_>>>();
+        let Some(at) = pieces.first().map(|piece| piece.at) else { return Ok(()) };
         match &mut self.kernel {
-            Kernel::Ioas(space) => map_all(space, &parts, device_access(attributes)?)?,
+            Kernel::Ioas(space) => copy_all(space, pieces, device_access(attributes)?)?,
             Kernel::Container(container) => {
                 let access = device_access(attributes)?;
                 // Without a device there is nothing that could be told; it is told when one comes.
                 if let Some(container) = container {
-                    map_all(container, &parts, access)?;
+                    container.map_all(Iova::new(at), &parts(memory, pieces)?, access)?;
                 }
             }
             Kernel::Process => {
-                cpu.back(CpuAddress::new(*first), &together(), process_access(attributes)?)?;
+                let parts = parts(memory, pieces)?;
+                cpu.back(CpuAddress::new(at), &ranges(&parts), process_access(attributes)?)?;
             }
             Kernel::Guest(vm) => {
-                let protection = Protection::of(attributes)?;
-                vm.memory().map_pieces(GuestPhysicalAddress::new(*first), &together(), protection)?;
+                let (parts, protection) = (parts(memory, pieces)?, Protection::of(attributes)?);
+                vm.memory().map_pieces(GuestPhysicalAddress::new(at), &ranges(&parts), protection)?;
             }
         }
         self.mappings.add(pieces);
@@ -171,12 +175,17 @@ impl Space {
     ///
     /// # Errors
     /// The kernel's. The container is of no use then.
-    pub(super) fn replay(&self, memory: &Layout, own: &[OwnMapping], container: &mut Container) -> Result<(), Error> {
+    pub(super) fn replay(
+        &self,
+        memory: &Layout,
+        own: &[OwnMapping],
+        container: &mut Container,
+    ) -> Result<(), Error> {
         for own in own {
             container.map(own.at, own.memory.range(), Access::READ_WRITE)?;
         }
         for piece in self.mappings.iter() {
-            map_all(container, &parts(memory, &[*piece])?, piece.access)?;
+            container.map_all(Iova::new(piece.at), &parts(memory, &[*piece])?, piece.access)?;
         }
         Ok(())
     }

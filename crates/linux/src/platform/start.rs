@@ -7,7 +7,7 @@ use super::hardware::connect;
 use super::kernel_log::KernelLog;
 use super::mappings::Piece;
 use super::own_pages::{OWN_PAGES, OwnPages};
-use super::request::{MachineRequest, View};
+use super::request::{Interface, MachineRequest, View};
 use super::space::OwnMapping;
 use crate::Error;
 use crate::iommufd::{Iommufd, Library};
@@ -29,6 +29,12 @@ const OWN_BELOW: u64 = 0xf000_0000;
 const OWN_STEP: u64 = 16 << 20;
 /// The guest physical addresses that a guest's region can have: what x86 guests and KVM's tables have at least.
 const GUEST_BITS: u32 = 40;
+
+/// The physical addresses that processors have at most.
+const PHYSICAL: Span = match Span::inclusive(0, (1 << 52) - 1) {
+    Some(span) => span,
+    None => Span::ALL,
+};
 
 /// Every power of two from 4K on.
 const ALL_SIZES: PageSizes = match PageSizes::from_mask(!0xfff) {
@@ -54,6 +60,7 @@ impl Linux {
             devices: Vec::new(),
             descriptions: Vec::new(),
             notes: Vec::new(),
+            warnings: Vec::new(),
             spaces: BTreeMap::new(),
             identity: Vec::new(),
             next_space: 1,
@@ -64,11 +71,17 @@ impl Linux {
             memory: Layout::default(),
             memories: Vec::new(),
             page_lens: Vec::new(),
+            whole_pages: request.memories.iter().map(|memory| whole_page(memory.pages)).collect(),
             bound: BoundDevices::default(),
             log: KernelLog::open().ok(),
             refusal: None,
         };
-        for memory in &request.memories {
+        let unprotected = request.devices.iter().any(|device| device.interface == Interface::NoIommu);
+        if unprotected {
+            machine.memory = Layout::within(PHYSICAL)?;
+            request.memories.iter().try_for_each(|memory| machine.add_physical(memory))?;
+        }
+        for memory in request.memories.iter().filter(|_| !unprotected) {
             let file = Arc::new(MemoryRequest::new(&memory.name, memory.len).pages(memory.pages).create()?);
             let span = machine.memory.add(file)?;
             machine.page_lens.push((span, page_len(memory.pages)));
@@ -87,7 +100,11 @@ impl Linux {
     }
 
     fn add_played(&mut self, name: &str, kind: RegionKind, format: &'static str, addresses: Span) {
-        let format = self.format_number(format, self.useful(ALL_SIZES), addresses);
+        let sizes = self.useful(ALL_SIZES);
+        // A process maps huge pages that were set aside whole or not at all.
+        let smallest = self.whole_pages.iter().min().copied().unwrap_or(SIZE_4K);
+        let sizes = PageSizes::from_mask(sizes.mask() & !(smallest - 1)).unwrap_or(sizes);
+        let format = self.format_number(format, sizes, addresses);
         self.add(name, kind, Unit::Played, format, None, Vec::new());
     }
 
@@ -134,6 +151,13 @@ impl Linux {
                 self.open_iommufd()?;
             }
             let usable = assigned.usable(self.iommufd.as_ref().map(|(iommufd, _)| iommufd))?;
+            if assigned.way == Way::NoIommu && device.view == View::Translated {
+                return Err(Error::argument(
+                    format!("device `{}`", device.name),
+                    "it is behind no IOMMU, and sees physical memory: `view = \"one-to-one\"`",
+                ));
+            }
+            self.warnings.extend(assigned.warning());
             self.notes.push(format!(
                 "{} is {}, by {}: {}",
                 device.name, device.address, assigned.way, assigned.reason
@@ -147,6 +171,10 @@ impl Linux {
             ));
         };
         for (index, (device, assigned, _)) in found.iter_mut().enumerate() {
+            if assigned.way == Way::NoIommu {
+                assigned.own = Some(OwnPages::physical(&device.name)?);
+                continue;
+            }
             let own = OwnPages::new(&device.name, Iova::new(own_at + index as u64 * OWN_PAGES))?;
             if let Some((_, library)) = &self.iommufd {
                 // Anywhere: nobody but the library knows it.
@@ -187,7 +215,9 @@ impl Linux {
                     };
                     space.map(&self.memory, &mut self.cpu, &[piece], Attributes::READ_WRITE)?;
                 }
-                connect(&mut space, &mut assigned, &self.memory, &self.own)?;
+                if assigned.way != Way::NoIommu {
+                    connect(&mut space, &mut assigned, &self.memory, &self.own)?;
+                }
                 format = self.format_number("physical addresses", ALL_SIZES, Span::ALL);
                 space.format = format;
                 self.identity.push(space);
@@ -210,11 +240,20 @@ impl Linux {
 }
 
 /// The size in bytes of the pages that a memory can be mapped with.
-const fn page_len(pages: PageKind) -> u64 {
+pub(super) const fn page_len(pages: PageKind) -> u64 {
     match pages {
         PageKind::Ordinary => SIZE_4K,
         // Where the kernel had huge pages at hand.
         PageKind::TransparentHuge | PageKind::Huge2M => SIZE_2M,
+        PageKind::Huge1G => SIZE_1G,
+    }
+}
+
+/// The size in bytes of the least that a process can map of a memory.
+const fn whole_page(pages: PageKind) -> u64 {
+    match pages {
+        PageKind::Ordinary | PageKind::TransparentHuge => SIZE_4K,
+        PageKind::Huge2M => SIZE_2M,
         PageKind::Huge1G => SIZE_1G,
     }
 }

@@ -163,6 +163,8 @@ impl Config<'_> {
 
     /// Lets the function begin transactions, or stops it.
     ///
+    /// A device without a function reset comes as its last owner left it: make it quiet before it may write memory again.
+    ///
     /// # Errors
     /// The kernel's.
     pub fn set_bus_master(&self, bus_master: BusMaster) -> Result<(), Error> {

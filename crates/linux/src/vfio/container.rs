@@ -7,14 +7,16 @@ use super::node::{interrupts_not_isolated, open_node};
 use super::probe::in_the_way;
 use super::sysfs::Tree;
 use crate::Error;
-use crate::dma::DmaSpace;
+use crate::dma::{DmaSpace, piece_by_piece};
+use crate::ioctl::with_structure;
 use crate::iommufd::Accounting;
 use crate::iommufd::locked::LockedMemory;
-use crate::memory::MemoryRange;
+use crate::memory::{MemoryPiece, MemoryRange, Stitched};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::mem::offset_of;
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vcm::{Access, Iova, PageSizes, Span};
 use vfio_bindings::bindings::vfio::{
@@ -35,6 +37,8 @@ pub struct Container {
     pub(super) descriptor: OwnedFd,
     tree: Tree,
     groups: Mutex<BTreeMap<u32, Arc<Group>>>,
+    /// What the kernel knows by addresses that are nobody else's, by the address that it is mapped at.
+    stitched: BTreeMap<u64, Arc<Stitched>>,
 }
 
 pub(super) const OBJECT: &str = "container";
@@ -65,7 +69,7 @@ impl Container {
     /// One whose interface is yet to be checked: without an IOMMU there is none of type 1.
     pub(super) fn open(tree: &Tree) -> Result<Self, Error> {
         let descriptor = open_node(&tree.node("vfio/vfio"))?;
-        Ok(Self { descriptor, tree: tree.clone(), groups: Mutex::default() })
+        Ok(Self { descriptor, tree: tree.clone(), groups: Mutex::default(), stitched: BTreeMap::new() })
     }
 
     /// One of the calls that take a number and change nothing but this container.
@@ -156,7 +160,9 @@ impl Container {
             .map(u64::from))
     }
 
-    fn check(&self, what: &str, span: Span) -> Result<(), Error> {
+    /// What the kernel means by EINVAL, if that can be found out. Asked afterwards only: to look before each call would make
+    /// each two.
+    fn why_invalid(&self, what: &str, span: Span) -> Result<(), Error> {
         self.check_in_use(what)?;
         let page = self.page_sizes()?.smallest();
         if span.is_aligned(page) {
@@ -169,14 +175,16 @@ impl Container {
     ///
     /// # Errors
     /// The kernel's.
-    #[allow(unsafe_code, reason = "an ioctl")]
     pub fn unmap_all(&mut self) -> Result<(), Error> {
         self.check_in_use(call::IOMMU_UNMAP_DMA.name)?;
         if self.number(call::CHECK_EXTENSION, VFIO_UNMAP_ALL as usize)? == 0 {
             // Before Linux 5.12. The last page of the addresses is beyond any IOMMU.
-            return self.unmap_span(0, u64::MAX - 0xfff, 0);
+            self.unmap_span(0, u64::MAX - 0xfff, 0)?;
+        } else {
+            self.unmap_span(0, 0, VFIO_DMA_UNMAP_FLAG_ALL)?;
         }
-        self.unmap_span(0, 0, VFIO_DMA_UNMAP_FLAG_ALL)
+        self.stitched.clear();
+        Ok(())
     }
 
     #[allow(unsafe_code, reason = "an ioctl")]
@@ -188,15 +196,76 @@ impl Container {
             size,
             ..Default::default()
         };
-        let object = format!("{size:#x} bytes from {iova:#x} on");
+        let call = call::IOMMU_UNMAP_DMA;
         // SAFETY: the call's structure, with its size. What is unmapped becomes unreachable for devices, no more.
-        unsafe { call::IOMMU_UNMAP_DMA.with(&self.descriptor, &object, &mut unmap) }.map_err(|error| {
-            match error.errno() {
-                Errno::INVAL => error.with_help("a mapping is unmapped whole, as it was made"),
-                _ => error,
+        match unsafe { with_structure(&self.descriptor, call.opcode, &mut unmap) } {
+            Ok(_) => Ok(()),
+            Err(errno) => {
+                if let Some(span) = Span::new(iova, size).filter(|_| errno == Errno::INVAL) {
+                    self.why_invalid(call.name, span)?;
+                }
+                let error = call.failed(&format!("{size:#x} bytes from {iova:#x} on"), errno);
+                Err(match errno {
+                    Errno::INVAL => error.with_help("a mapping is unmapped whole, as it was made"),
+                    _ => error,
+                })
             }
-        })?;
+        }
+    }
+
+    /// Maps all of `memory` at `at`: one mapping, however scattered it is. It is held until it is unmapped here.
+    ///
+    /// # Errors
+    /// As [`DmaSpace::map`].
+    pub fn map_stitched(&mut self, at: Iova, memory: Arc<Stitched>, access: Access) -> Result<(), Error> {
+        self.map_address(at, memory.address(), memory.len(), access)?;
+        self.stitched.insert(at.raw(), memory);
         Ok(())
+    }
+
+    /// `address` is that of a memory's bytes, mapped in this process.
+    #[allow(unsafe_code, reason = "an ioctl that is given an address")]
+    fn map_address(&self, at: Iova, address: NonNull<u8>, len: u64, access: Access) -> Result<(), Error> {
+        let object = || format!("{len:#x} bytes at {:#x}", at.raw());
+        let span = Span::new(at.raw(), len)
+            .ok_or_else(|| Error::argument(object(), "that passes the end of the addresses"))?;
+        let mut flags = 0;
+        for (allowed, flag) in
+            [(Access::READ, VFIO_DMA_MAP_FLAG_READ), (Access::WRITE, VFIO_DMA_MAP_FLAG_WRITE)]
+        {
+            flags |= if access.contains(allowed) { flag } else { 0 };
+        }
+        if flags == 0 {
+            return Err(Error::argument(object(), "a mapping that is neither read nor written"));
+        }
+        if access.contains(Access::EXECUTE) {
+            return Err(Error::not_supported("a mapping to execute from", "VFIO has no such thing"));
+        }
+        let mut map = vfio_iommu_type1_dma_map {
+            argsz: size_of::<vfio_iommu_type1_dma_map>() as u32,
+            flags,
+            vaddr: address.as_ptr().expose_provenance() as u64,
+            iova: at.raw(),
+            size: len,
+        };
+        let call = call::IOMMU_MAP_DMA;
+        // SAFETY: the call's structure, with its size. The bytes are mapped in this process as long as whoever calls borrows
+        // or holds them, and the kernel pins the pages behind them, which are a file's: no memory of Rust's own.
+        match unsafe { with_structure(&self.descriptor, call.opcode, &mut map) } {
+            Ok(_) => Ok(()),
+            Err(errno) => {
+                if errno == Errno::INVAL {
+                    self.why_invalid(call.name, span)?;
+                }
+                Err(self.explain(call.failed(&object(), errno), len))
+            }
+        }
+    }
+
+    fn forget_stitched(&mut self, span: Span) {
+        while let Some((&at, _)) = self.stitched.range(span.first()..=span.last()).next() {
+            self.stitched.remove(&at);
+        }
     }
 
     /// Says more about why a mapping was not made.
@@ -271,43 +340,27 @@ impl DmaSpace for Container {
         self.try_mappings_left().ok().flatten()
     }
 
-    #[allow(unsafe_code, reason = "an ioctl that is given an address")]
     fn map(&mut self, at: Iova, memory: MemoryRange<'_>, access: Access) -> Result<(), Error> {
-        let object = format!("{:#x} bytes at {:#x}", memory.len(), at.raw());
-        let span = Span::new(at.raw(), memory.len())
-            .ok_or_else(|| Error::argument(&object, "that passes the end of the addresses"))?;
-        self.check(call::IOMMU_MAP_DMA.name, span)?;
-        let mut flags = 0;
-        for (allowed, flag) in
-            [(Access::READ, VFIO_DMA_MAP_FLAG_READ), (Access::WRITE, VFIO_DMA_MAP_FLAG_WRITE)]
+        self.map_address(at, memory.address(), memory.len(), access)
+    }
+
+    /// One mapping, where the pieces can be mapped side by side in this process. What cannot, parts of huge pages say, is mapped
+    /// piece by piece.
+    fn map_all(&mut self, at: Iova, pieces: &[MemoryPiece], access: Access) -> Result<(), Error> {
+        if pieces.len() > 1
+            && let Ok(stitched) = Stitched::new(pieces.to_vec())
         {
-            flags |= if access.contains(allowed) { flag } else { 0 };
+            return self.map_stitched(at, Arc::new(stitched), access);
         }
-        if flags == 0 {
-            return Err(Error::argument(&object, "a mapping that is neither read nor written"));
-        }
-        if access.contains(Access::EXECUTE) {
-            return Err(Error::not_supported("a mapping to execute from", "VFIO has no such thing"));
-        }
-        let mut map = vfio_iommu_type1_dma_map {
-            argsz: size_of::<vfio_iommu_type1_dma_map>() as u32,
-            flags,
-            vaddr: memory.address().as_ptr().expose_provenance() as u64,
-            iova: at.raw(),
-            size: memory.len(),
-        };
-        // SAFETY: the call's structure, with its size. The range is mapped in this process as long as it is borrowed, and
-        // the kernel pins the pages behind it, which are a file's: no memory of Rust's own.
-        unsafe { call::IOMMU_MAP_DMA.with(&self.descriptor, &object, &mut map) }
-            .map_err(|error| self.explain(error, memory.len()))?;
-        Ok(())
+        piece_by_piece(self, at, pieces, access)
     }
 
     fn unmap(&mut self, span: Span) -> Result<(), Error> {
         let Ok(len) = u64::try_from(span.len()) else {
             return self.unmap_all();
         };
-        self.check(call::IOMMU_UNMAP_DMA.name, span)?;
-        self.unmap_span(span.first(), len, 0)
+        self.unmap_span(span.first(), len, 0)?;
+        self.forget_stitched(span);
+        Ok(())
     }
 }

@@ -19,8 +19,12 @@ const PAGES: [(&str, PageKind); 4] = [
 const VIEWS: [(&str, View); 2] = [("translated", View::Translated), ("one-to-one", View::OneToOne)];
 
 /// What it calls the kernel's interfaces.
-const INTERFACES: [(&str, Interface); 3] =
-    [("any", Interface::Any), ("iommufd", Interface::Iommufd), ("container", Interface::Container)];
+const INTERFACES: [(&str, Interface); 4] = [
+    ("any", Interface::Any),
+    ("iommufd", Interface::Iommufd),
+    ("container", Interface::Container),
+    ("no-iommu", Interface::NoIommu),
+];
 
 /// Real devices, memory of this machine, and KVM.
 #[derive(Clone, Debug)]

@@ -100,6 +100,7 @@ fn act(
     log: &mut Log<'_>,
 ) -> Result<Snapshot, Problem> {
     let mut platform = machine.switch_on(None)?;
+    platform.warnings().iter().for_each(|warning| log.warn(warning.clone()));
     let mut world = World::new(&mut *platform, machine.bindings(), scenario)?;
     let mut gallery = Gallery::default();
     let mut next = world.declare(scenario, log)?;
