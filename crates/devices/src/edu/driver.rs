@@ -109,7 +109,7 @@ impl<R: Registers> Edu<R> {
     /// As [`Self::start`], and [`EduError::TimedOut`].
     pub fn run(&mut self, dma: &EduDma) -> Result<(), EduError> {
         self.start(dma, EduCompletion::Silent)?;
-        self.wait_until_over(&mut poll)
+        self.wait()
     }
 
     /// Makes a DMA that tells its end by an interrupt. `wait` is called until the DMA is over: it is to return when the
@@ -137,9 +137,18 @@ impl<R: Registers> Edu<R> {
     ///
     /// [`EduError::TimedOut`].
     pub fn quiet(&mut self) -> Result<(), EduError> {
-        self.wait_until_over(&mut poll)?;
+        self.wait()?;
         self.acknowledge(u32::MAX);
         Ok(())
+    }
+
+    /// Polls until no DMA runs.
+    ///
+    /// # Errors
+    ///
+    /// [`EduError::TimedOut`].
+    pub fn wait(&mut self) -> Result<(), EduError> {
+        self.wait_until_over(&mut poll)
     }
 
     fn wait_until_over(&mut self, wait: &mut dyn FnMut(Duration)) -> Result<(), EduError> {

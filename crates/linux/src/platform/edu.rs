@@ -5,7 +5,7 @@ use super::own_pages::OwnPages;
 use std::fmt;
 use vcm::Iova;
 use vcm_devices::edu::spec;
-use vcm_devices::{Direction, Edu, EduDma, EduError};
+use vcm_devices::{Direction, Edu, EduCompletion, EduDma, EduError};
 use vcm_iommu::Registers;
 use vcm_platform::Run;
 
@@ -52,6 +52,15 @@ impl<R: Registers + Send> Engine for EduEngine<R> {
 
     fn store(&mut self, own: &OwnPages, place: u64, to: Run) -> Result<(), EngineError> {
         self.copy(own.data(place), Iova::new(to.address), to.len)
+    }
+
+    fn tell_end(&mut self, own: &OwnPages) -> Result<bool, EngineError> {
+        // The last byte once more.
+        let dma = EduDma { memory: own.data(0), offset: 0, len: 1, direction: Direction::ToDevice };
+        self.edu.start(&dma, EduCompletion::Interrupt).map_err(told)?;
+        // Whoever has the interrupt takes it; the next transfer only has to find the engine free.
+        self.edu.wait().map_err(told)?;
+        Ok(true)
     }
 
     fn stop(&mut self) {}

@@ -30,6 +30,15 @@ pub(super) trait Engine: fmt::Debug + Send {
     /// [`EngineError`].
     fn store(&mut self, own: &OwnPages, place: u64, to: Run) -> Result<(), EngineError>;
 
+    /// Has the device interrupt at the end of a DMA, as one does that tells its driver of the end of a transfer. Whether it can.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    fn tell_end(&mut self, own: &OwnPages) -> Result<bool, EngineError> {
+        let _ = own;
+        Ok(false)
+    }
+
     /// Stops it: it makes no access any more, until it is asked to.
     fn stop(&mut self);
 }

@@ -136,14 +136,25 @@ impl Linux {
         fed
     }
 
-    /// Notes that a device that a guest has asked at the end of its transfer.
-    pub(super) fn transfer_ended(&mut self, device: DeviceHandle) {
+    /// A device whose interrupt a guest has tells it of the end of a transfer.
+    ///
+    /// # Errors
+    /// The device does not do what it is told.
+    pub(super) fn transfer_ended(&mut self, device: DeviceHandle) -> Result<(), PlatformError> {
         let has = |one: &Assignment| one.device == device && one.last.is_none();
-        let Some(index) = self.assignments.iter().position(has) else { return };
-        if let Some(bar) = &mut self.edu(device) {
-            bar.write(spec::INTERRUPT_RAISE, spec::DMA_INTERRUPT);
-            self.assignments[index].asked += 1;
+        let Some(index) = self.assignments.iter().position(has) else { return Ok(()) };
+        let Some(Unit::Assigned(assigned)) =
+            self.devices.get_mut(device.0 as usize).map(|device| &mut device.unit)
+        else {
+            return Ok(());
+        };
+        let what = || format!("the interrupt at the end of a transfer of {}", device.0);
+        let (engine, own) = assigned.engine_and_pages().map_err(|error| refused(what(), &error))?;
+        match engine.tell_end(own) {
+            Ok(tells) => self.assignments[index].asked += u64::from(tells),
+            Err(error) => return Err(PlatformError { what: what(), why: format!("{error:?}") }),
         }
+        Ok(())
     }
 
     /// Lets guests run until `done`, for as long as something goes on.

@@ -126,7 +126,7 @@ impl Platform for Linux {
             if let Some(event) = self.transfers.next_event() {
                 #[cfg(target_arch = "x86_64")]
                 if let Event::Completed { device, .. } = event {
-                    self.transfer_ended(device);
+                    self.transfer_ended(device)?;
                 }
                 return Ok(Some(event));
             }
