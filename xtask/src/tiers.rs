@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// The tiers that `cargo test` feeds, by where a test binary's source is.
-const TEST_TIERS: [(&str, &str); 9] = [
+const TEST_TIERS: [(&str, &str); 10] = [
     ("unit", "beside the code"),
     ("integration", "from outside: models, random sequences, n-th step failing"),
     ("explore", "every interleaving of interrupts, vCPUs and control, to a depth"),
@@ -19,6 +19,7 @@ const TEST_TIERS: [(&str, &str); 9] = [
     ("corpus", "what the fuzzers found, replayed"),
     ("qemu-arm", "page tables and interrupts, judged by QEMU's Arm CPU and GIC"),
     ("qemu-iommu", "drivers and the whole graph on QEMU's SMMUv3, VT-d, RISC-V, AMD-Vi and virtio IOMMUs"),
+    ("kvm", "guests' memory and interrupts, by this machine's KVM and a device in software"),
     ("dtc", "the committed .dtb files against their sources"),
     ("doc", "the examples in the documentation"),
 ];
@@ -128,6 +129,11 @@ fn test_tiers(tools: &[(&'static tools::Tool, Presence)]) -> Vec<Tier> {
     let mut command = Command::new("cargo");
     command.args(["test", "--workspace", "--all-features", "--no-fail-fast", "--color", "never"]);
     let mut cannot_run: BTreeMap<&str, &str> = BTreeMap::new();
+    let kvm = lack_of_kvm();
+    if let Some(why) = &kvm {
+        cannot_run.insert("kvm", why);
+        command.env("VCM_WITHOUT_KVM", "1");
+    }
     for (tool, presence) in tools {
         if let Presence::Missing(why) = presence {
             cannot_run.insert(tool.tier, why);
@@ -198,11 +204,26 @@ fn test_tiers(tools: &[(&'static tools::Tool, Presence)]) -> Vec<Tier> {
     tiers
 }
 
+/// Why this machine's KVM cannot be used, if it cannot.
+fn lack_of_kvm() -> Option<String> {
+    const NODE: &str = "/dev/kvm";
+    if std::env::var_os("VCM_WITHOUT_KVM").is_some() {
+        return Some("VCM_WITHOUT_KVM is set".to_owned());
+    }
+    if !cfg!(target_arch = "x86_64") {
+        return Some("its guests are for x86-64".to_owned());
+    }
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open(NODE);
+    let error = opened.err()?;
+    Some(format!("{NODE}: {error} (the tier linux-vm has the same tests inside its machine)"))
+}
+
 fn tier_of(source: &str) -> &'static str {
     let Some(name) = source.strip_prefix("tests/") else { return "unit" };
     let known = [
         ("qemu_arm", "qemu-arm"),
         ("qemu_iommu", "qemu-iommu"),
+        ("kvm", "kvm"),
         ("dtc", "dtc"),
         ("scenarios", "scenarios"),
         ("corpus", "corpus"),
