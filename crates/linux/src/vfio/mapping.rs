@@ -128,6 +128,10 @@ impl Device {
         }
         // The list is locked until the window is in it, so that a reset waits for it or is seen by it.
         let mut windows = inner.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.is_closed() {
+            // What is mapped from now on would keep the device open.
+            return Err(inner.is_gone());
+        }
         let spans = region.mappable.iter();
         let areas = spans.map(|&span| Mapped::new(inner, &region, span)).collect::<Result<Vec<_>, _>>()?;
         let state = Mutex::new(State { areas, decoding: inner.decoding() });

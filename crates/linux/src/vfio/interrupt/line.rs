@@ -133,7 +133,8 @@ impl Interrupt {
     }
 
     /// Gives it to another listener: `trigger` is signalled, and a level is unmasked when `unmask` is signalled. What this
-    /// interrupt's own eventfd has counted goes along. See the [module](super) for what is guaranteed.
+    /// interrupt's own eventfd has counted goes along. Nothing is lost, and the old listener is
+    /// signalled no more when this returns.
     ///
     /// # Errors
     /// [`Error::Argument`] for an `unmask` where nothing masks; the kernel's. The listener stays who it was then.
