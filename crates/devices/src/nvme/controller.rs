@@ -10,7 +10,7 @@ use crate::wait::{poll, until};
 use std::time::Duration;
 use vcm_iommu::{Registers, SharedMemory};
 
-/// A controller, with its admin queue. [`NvmeQueue`]s read and write.
+/// A controller, with its admin queue. [`NvmeQueue`](super::NvmeQueue)s read and write.
 ///
 /// ```no_run
 /// use vcm_devices::{DmaPage, Nvme, NvmeConfig, NvmeError, NvmeQueueConfig};
