@@ -103,6 +103,11 @@ pub trait Platform: Hardware {
         None
     }
 
+    /// How its devices were reached, and why in that way, where there was a choice.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
     /// What whoever uses the machine must be told: that a device is not held back by anything, say.
     fn warnings(&self) -> &[String] {
         &[]

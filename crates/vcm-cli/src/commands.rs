@@ -77,8 +77,12 @@ fn run_command(arguments: &RunArguments) -> Result<ExitCode, Problem> {
     let run = run(&scenario, &*machine, arguments.seed, &mut progress)?;
     progress.clear();
     // Who wants to hear only of what went wrong does not want the faults that a scenario is about.
-    let warnings = run.record.warnings.iter().filter(|_| !(arguments.quiet && run.record.ok));
-    for warning in warnings {
+    let spared = arguments.quiet && run.record.ok;
+    for note in run.record.notes.iter().filter(|_| !arguments.quiet) {
+        eprintln!("note: {}", crate::output::printable(note));
+    }
+    let heard = if spared { run.record.of_the_machine } else { run.record.warnings.len() };
+    for warning in run.record.warnings.iter().take(heard) {
         eprintln!("warning: {}", crate::output::printable(warning));
     }
     let to_stdout = [&json, &html].into_iter().any(|output| matches!(output, Some(Destination::Standard)));

@@ -140,9 +140,4 @@ impl Linux {
     pub const fn memory(&self) -> &Layout {
         &self.memory
     }
-
-    /// How each device was reached, and why that way.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
-    }
 }

@@ -92,6 +92,10 @@ impl Platform for Linux {
         Some(self)
     }
 
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     fn warnings(&self) -> &[String] {
         &self.warnings
     }

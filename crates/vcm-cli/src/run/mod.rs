@@ -75,7 +75,9 @@ pub fn run(
         interrupts: Vec::new(),
         leaks: Leaks::default(),
         measurements: Vec::new(),
+        notes: Vec::new(),
         warnings: Vec::new(),
+        of_the_machine: 0,
         graph: serde_json::Value::Null,
     };
     let mut log = Log::new(record, progress);
@@ -100,7 +102,9 @@ fn act(
     log: &mut Log<'_>,
 ) -> Result<Snapshot, Problem> {
     let mut platform = machine.switch_on(None)?;
+    log.record.notes = platform.notes().to_vec();
     platform.warnings().iter().for_each(|warning| log.warn(warning.clone()));
+    log.record.of_the_machine = platform.warnings().len();
     let mut world = World::new(&mut *platform, machine.bindings(), scenario)?;
     let mut gallery = Gallery::default();
     let mut next = world.declare(scenario, log)?;

@@ -34,8 +34,14 @@ pub struct Record {
     /// TLB misses by block size, where the scenario measures them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub measurements: Vec<Measured>,
+    /// How the machine's devices were reached, and why in that way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What somebody should know.
     pub warnings: Vec<String>,
+    /// So many of the warnings, the first, are of the machine itself: nobody can ask not to hear them.
+    #[serde(skip)]
+    pub of_the_machine: usize,
     /// The graph when most was mapped.
     pub graph: serde_json::Value,
 }
