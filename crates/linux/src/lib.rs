@@ -23,7 +23,7 @@
 //! let cpu = machine.device("cpu").ok_or("no CPU")?;
 //! let association = graph.associate(region, cpu, Part::Whole, &mut linux)?;
 //! graph.activate(association, &mut linux)?;
-//! let reservation = graph.reserve(region, 1 << 16, Attributes::READ_WRITE)?;
+//! let reservation = graph.reserve(region, 1_u64 << 16, Attributes::READ_WRITE)?;
 //! graph.back(reservation, frame, &mut linux)?;
 //! println!("the frame is at {}", graph.device_address(reservation)?);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

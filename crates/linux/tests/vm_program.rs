@@ -96,6 +96,7 @@ fn a_device_without_an_iommu() {
     std::fs::write(&scenario, text).unwrap();
     let machine = format!("linux:{}", machine.display());
     let output = vcm(&["run", scenario.to_str().unwrap(), "--machine", &machine]);
+    std::fs::write(SWITCH, "0").unwrap();
     let told =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{told}");

@@ -26,6 +26,7 @@ fn it_is_opened_with_a_warning_when_the_switch_is_on() {
         return;
     }
     // Without the switch vfio-pci does not take it.
+    fs::write(SWITCH, "0").unwrap();
     fs::write(folder(OUTSIDE).join("driver_override"), "vfio-pci").unwrap();
     let _ = fs::write("/sys/bus/pci/drivers_probe", OUTSIDE);
     assert!(!folder(OUTSIDE).join("driver").exists());

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::mem::offset_of;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use vcm::{Access, Iova, PageSizes, Span};
+use vcm::{Access, Iova, PageSizes, SIZE_2M, Span};
 use vfio_bindings::bindings::vfio::{
     VFIO_API_VERSION, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, VFIO_DMA_UNMAP_FLAG_ALL,
     VFIO_IOMMU_INFO_CAPS, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
@@ -42,6 +42,8 @@ pub struct Container {
 }
 
 pub(super) const OBJECT: &str = "container";
+/// Pieces of so many bytes each are no danger to the limit of mappings: 128 GiB of them meet the usual one, which is 65,535.
+const LARGE_PIECE: u64 = SIZE_2M;
 
 impl Container {
     /// A container without groups.
@@ -344,15 +346,23 @@ impl DmaSpace for Container {
         self.map_address(at, memory.address(), memory.len(), access)
     }
 
-    /// One mapping, where the pieces can be mapped side by side in this process. What cannot, parts of huge pages say, is mapped
-    /// piece by piece.
+    /// One mapping for small pieces, where they can be mapped side by side in this process (parts of huge pages cannot): there is a
+    /// limit to mappings. Large pieces are mapped one by one, unless they meet the limit: the kernel finds their pages several
+    /// times faster at the addresses that the file has been used by than at new ones, where it takes a fault for each page.
     fn map_all(&mut self, at: Iova, pieces: &[MemoryPiece], access: Access) -> Result<(), Error> {
-        if pieces.len() > 1
-            && let Ok(stitched) = Stitched::new(pieces.to_vec())
-        {
-            return self.map_stitched(at, Arc::new(stitched), access);
+        let stitch = || Stitched::new(pieces.to_vec()).map(Arc::new);
+        let len = pieces.iter().fold(0_u64, |len, piece| len.saturating_add(piece.len()));
+        let is_fine = pieces.len() > 1 && len / (pieces.len() as u64) < LARGE_PIECE;
+        if is_fine && let Ok(stitched) = stitch() {
+            return self.map_stitched(at, stitched, access);
         }
-        piece_by_piece(self, at, pieces, access)
+        match piece_by_piece(self, at, pieces, access) {
+            Err(error) if !is_fine && pieces.len() > 1 && error.errno() == Errno::NOSPC => match stitch() {
+                Ok(stitched) => self.map_stitched(at, stitched, access),
+                Err(_) => Err(error),
+            },
+            done => done,
+        }
     }
 
     fn unmap(&mut self, span: Span) -> Result<(), Error> {

@@ -12,17 +12,24 @@ use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 /// The kernel's.
 pub fn mock_dma_buf(iommufd: &Iommufd, len: u32) -> Result<OwnedFd, Error> {
     const CLOEXEC: u32 = rustix::fs::OFlags::CLOEXEC.bits();
-    let lowest = iommufd.as_fd().try_clone_to_owned().map_err(|error| Error::Garbage {
-        object: "the table of descriptors".into(),
-        what: error.to_string(),
-    })?;
-    let lowest = lowest.as_raw_fd();
+    let lowest = lowest_free(iommufd)?;
     let answer = Request::new(operation::DMA_BUF_GET, 0).word(0, len).word(4, CLOEXEC).make(iommufd)?;
     // Linux 7.3 opens the descriptor and answers 0 all the same: it is the lowest number that was free.
     let number = if answer.value == 0 { lowest } else { answer.value };
     // SAFETY: a descriptor that the kernel has just opened, and nobody else knows of it. Where its number is not told, that
     // holds as long as no other thread opens one meanwhile; this is for tests.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The number that the next descriptor will have.
+fn lowest_free(any: &Iommufd) -> Result<i32, Error> {
+    let clone = any.as_fd().try_clone_to_owned();
+    let clone = clone.map_err(|error| Error::Garbage {
+        object: "the table of descriptors".into(),
+        what: error.to_string(),
+    })?;
+    // It is closed when this returns.
+    Ok(clone.as_raw_fd())
 }
 
 /// Takes the memory of a mock dma-buf away from those that mapped it, or lets it be mapped again.
