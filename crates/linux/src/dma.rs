@@ -66,10 +66,8 @@ pub(crate) fn piece_by_piece<S: DmaSpace + ?Sized>(
     let mut done = 0;
     for piece in pieces {
         if let Err(error) = space.map(Iova::new(at.raw() + done), piece.range(), access) {
-            if let Some(mapped) = Span::new(at.raw(), done) {
-                space.unmap(mapped)?;
-            }
-            return Err(error);
+            let undone = Span::new(at.raw(), done).map_or(Ok(()), |mapped| space.unmap(mapped));
+            return Err(error.after_undoing(undone));
         }
         done += piece.len();
     }

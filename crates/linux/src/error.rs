@@ -48,6 +48,14 @@ pub enum Error {
         /// RLIMIT_MEMLOCK in bytes.
         limit: u64,
     },
+    /// It failed half-way, and what had been done could not be undone: something may be mapped still.
+    #[error("{error}, and what was done before could not be undone: {undoing}")]
+    HalfDone {
+        /// Why it failed.
+        error: Box<Error>,
+        /// Why undoing failed.
+        undoing: Box<Error>,
+    },
     /// Something is not there.
     #[error("{what} is missing: {help}")]
     Missing {
@@ -76,6 +84,14 @@ fn advice(help: Option<&String>) -> String {
 }
 
 impl Error {
+    /// This error, unless undoing what had been done failed too.
+    pub(crate) fn after_undoing(self, undone: Result<(), Self>) -> Self {
+        match undone {
+            Ok(()) => self,
+            Err(undoing) => Self::HalfDone { error: Box::new(self), undoing: Box::new(undoing) },
+        }
+    }
+
     pub(crate) fn system(call: &'static str, object: impl Into<String>, errno: Errno) -> Self {
         Self::System { call, object: object.into(), errno, help: None }
     }
@@ -106,6 +122,7 @@ impl Error {
             Self::NotSupported { .. } => Errno::OPNOTSUPP,
             Self::Argument { .. } => Errno::INVAL,
             Self::LockedMemory { .. } => Errno::NOMEM,
+            Self::HalfDone { error, .. } => error.errno(),
             Self::Missing { .. } => Errno::NOENT,
             Self::Garbage { .. } => Errno::IO,
         }

@@ -161,7 +161,9 @@ impl Assigned {
         let mut open = Open { engine: None, edu: None, device: Arc::clone(&device) };
         // A device without a reset comes as its last owner left it, who may have been killed.
         self.find_engine(&mut open)?;
-        if device.info().is_pci() {
+        // Without an IOMMU only what we made quiet may write.
+        let harmless = self.way != Way::NoIommu || open.engine.is_some();
+        if device.info().is_pci() && harmless {
             device.config()?.set_bus_master(BusMaster::On)?;
         }
         self.open = Some(open);

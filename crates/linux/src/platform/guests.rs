@@ -201,6 +201,10 @@ impl GuestMachine {
                 "the device is attached to no region, and so it is closed",
             )
         })?;
+        if let Some(other) = self.lines.iter().find(|line| line.gsi == gsi) {
+            let why = format!("EBUSY: {} has GSI {gsi}", other.interrupt);
+            return Err(Error::argument(format!("an interrupt of {}", device.name()), why));
+        }
         let bar = device.registers_of_edu().ok_or_else(|| {
             Error::not_supported(
                 format!("an interrupt of {} in a guest", device.name()),
@@ -246,6 +250,16 @@ impl GuestMachine {
             return Err(error);
         }
         Ok(self.lines.len() - 1)
+    }
+
+    /// Takes the line back that was given last.
+    ///
+    /// # Errors
+    /// The guest does not run without it either.
+    pub(super) fn take_last(&mut self) -> Result<(), Error> {
+        self.stop();
+        self.lines.pop();
+        self.run()
     }
 
     /// What it counted of a line.

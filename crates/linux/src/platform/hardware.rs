@@ -3,7 +3,7 @@
 use super::Linux;
 use super::device::Unit;
 use super::mappings::Mappings;
-use super::space::{Kernel, Space};
+use super::space::{Kernel, Shown, Space};
 use crate::Error;
 use crate::iommufd::{Ioas, SharedIoas};
 use crate::kvm::{InterruptController, Kvm};
@@ -24,10 +24,13 @@ const UNKNOWN_DEVICE: HardwareError = error(HardwareErrorKind::Unknown, "device"
 
 /// What a refusal of the kernel's is to the graph.
 fn kind_of(error: &Error) -> HardwareErrorKind {
+    if matches!(error, Error::HalfDone { .. }) {
+        return HardwareErrorKind::HalfDone;
+    }
     match error.errno() {
         Errno::NOMEM | Errno::NOSPC | Errno::MFILE | Errno::NFILE => HardwareErrorKind::OutOfMemory,
-        Errno::EXIST => HardwareErrorKind::Occupied,
-        Errno::OPNOTSUPP | Errno::NOTTY => HardwareErrorKind::NotSupported,
+        Errno::EXIST | Errno::BUSY => HardwareErrorKind::Occupied,
+        Errno::OPNOTSUPP | Errno::NOTTY | Errno::PERM | Errno::ACCESS => HardwareErrorKind::NotSupported,
         Errno::INVAL | Errno::RANGE | Errno::OVERFLOW | Errno::ADDRINUSE => HardwareErrorKind::Address,
         Errno::NODEV | Errno::NOENT | Errno::NXIO => HardwareErrorKind::Unknown,
         _ => HardwareErrorKind::Unresponsive,
@@ -77,7 +80,8 @@ impl Linux {
                 } else {
                     InterruptController::None
                 };
-                Ok(space(Kernel::Guest(Kvm::open()?.create(controller)?)))
+                let machine = Kvm::open()?.create(controller)?;
+                Ok(space(Kernel::Guest { machine, shown: Shown::No }))
             }
             RegionKind::OneToOne | RegionKind::Remote => Err(Error::not_supported(
                 format!("a region of kind {kind}"),
@@ -92,7 +96,7 @@ impl Linux {
         let none = || Error::argument("attaching", "there is no such space or device");
         let space = spaces.get_mut(&handle.0).ok_or_else(none)?;
         let Unit::Assigned(device) = &mut devices.get_mut(index).ok_or_else(none)?.unit else {
-            return Ok(());
+            return space.show_guest(memory);
         };
         connect(space, device, memory, own)
     }
@@ -112,6 +116,11 @@ impl Linux {
                 && let Kernel::Container(container) = &mut space.kernel
                 && let Some(open) = container
             {
+                if !others && let Err(refusal) = open.unmap_all() {
+                    // Whoever has the device's interrupts or registers keeps its group, and with it the container: nothing of
+                    // ours may be in it.
+                    return Err(self.refused("detaching", refusal));
+                }
                 open.close_unused_groups();
                 if !others {
                     *container = None;
@@ -119,7 +128,14 @@ impl Linux {
             }
             return Ok(());
         }
-        device.attached.retain(|attached| *attached != handle);
+        if let Some(space) = self.spaces.get_mut(&handle.0)
+            && let Err(refusal) = space.hide_guest()
+        {
+            return Err(self.refused("taking memory from a guest", refusal));
+        }
+        if let Some(device) = self.devices.get_mut(index) {
+            device.attached.retain(|attached| *attached != handle);
+        }
         Ok(())
     }
 }
@@ -133,7 +149,10 @@ pub(super) fn connect(
 ) -> Result<(), Error> {
     match &space.kernel {
         Kernel::Ioas(ioas) => device.attach_ioas(ioas.ioas()),
-        Kernel::Container(Some(container)) => device.join(container),
+        Kernel::Container(Some(container)) => device.join(container).inspect_err(|_| {
+            // A group that has no open device is another region's to take.
+            container.close_unused_groups();
+        }),
         Kernel::Container(None) => {
             let mut container = Container::new()?;
             device.join(&container)?;
@@ -144,7 +163,7 @@ pub(super) fn connect(
             space.kernel = Kernel::Container(Some(container));
             Ok(())
         }
-        Kernel::Process | Kernel::Guest(_) => {
+        Kernel::Process | Kernel::Guest { .. } => {
             Err(Error::argument("attaching a device", "that is no device's space"))
         }
     }
@@ -181,10 +200,11 @@ impl Hardware for Linux {
             let _ = self.release(space, index);
         }
         let Some(mut space) = self.spaces.remove(&space.0) else { return };
+        // The kernel's own go with their descriptors, but for those that somebody else has as well.
         if matches!(space.kernel, Kernel::Process) {
-            // All others are the kernel's, and go with their descriptors.
             let _ = space.unmap(&mut self.cpu, Span::ALL);
         }
+        let _ = space.hide_guest();
     }
 
     fn map(

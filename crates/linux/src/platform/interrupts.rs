@@ -227,7 +227,17 @@ impl Interrupts for Linux {
             last: None,
         });
         let mode = match request.way {
-            Way::Forwarded => self.forward(handle)?,
+            Way::Forwarded => match self.forward(handle) {
+                Ok(mode) => mode,
+                Err(error) => {
+                    self.assignments.pop();
+                    if let Some(Some(guest)) = self.guests.get_mut(request.guest.0 as usize) {
+                        // The first error is the one that tells.
+                        let _ = guest.take_last();
+                    }
+                    return Err(error);
+                }
+            },
             Way::Automasked => Mode::Automasked(Fallback::Configured),
         };
         Ok((handle, mode))

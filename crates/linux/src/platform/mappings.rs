@@ -13,6 +13,8 @@ pub(super) struct Piece {
     /// Where it leads, in the machine's memory addresses.
     pub(super) physical: PhysicalAddress,
     pub(super) access: Access,
+    /// Where the mapping begins that it is part of: it was made whole, and goes whole.
+    pub(super) whole: u64,
 }
 
 impl Piece {
@@ -44,6 +46,7 @@ impl Mappings {
                     len: segment.len,
                     physical: segment.base,
                     access: attributes.access,
+                    whole: at,
                 }),
             }
             next = end;
@@ -78,9 +81,10 @@ impl Mappings {
         }
     }
 
-    /// All, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Piece> {
-        self.pieces.values()
+    /// The mappings that the pieces are of, each whole, in order.
+    pub(super) fn wholes(&self) -> Vec<Vec<Piece>> {
+        let pieces: Vec<Piece> = self.pieces.values().copied().collect();
+        pieces.chunk_by(|one, next| one.whole == next.whole).map(<[Piece]>::to_vec).collect()
     }
 
     /// Where an address leads, for how many bytes on, and for which accesses.
@@ -150,7 +154,7 @@ mod tests {
         assert!(!touched(0x3000, 0x7fff) && !touched(0x9000, u64::MAX));
         mappings.remove(Span::inclusive(0, 0x7fff).unwrap());
         assert_eq!(found(&mappings, 0x1800), None);
-        assert_eq!(mappings.iter().count(), 1);
+        assert_eq!(mappings.wholes().len(), 1);
     }
 
     #[test]

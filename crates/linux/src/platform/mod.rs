@@ -130,7 +130,7 @@ impl Linux {
         }
         let spaces = device.attached.iter().filter_map(|space| self.spaces.get(&space.0));
         let machine = spaces.map(|space| &space.kernel).find_map(|kernel| match kernel {
-            Kernel::Guest(machine) => Some(machine),
+            Kernel::Guest { machine, .. } => Some(machine),
             _ => None,
         });
         machine.ok_or_else(|| refused("it is associated with no active region: that is what makes it"))

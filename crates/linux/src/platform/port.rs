@@ -27,9 +27,20 @@ pub(super) struct Port<'m> {
     pub(super) own: &'m OwnPages,
     /// What it translates through; `None` when it sees all of the memory.
     pub(super) through: Through<'m>,
+    /// Who refuses what is not mapped.
+    pub(super) guard: Guard,
     pub(super) log: Option<&'m mut KernelLog>,
     /// Faults of other devices.
     pub(super) strays: &'m mut Vec<LoggedFault>,
+}
+
+/// Who refuses a device's access to what is not mapped for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Guard {
+    /// The IOMMU.
+    Iommu,
+    /// Nobody: it is not tried, but refused here.
+    Nobody,
 }
 
 /// What a device's addresses lead through.
@@ -76,6 +87,9 @@ impl Port<'_> {
         let (mut done, mut place) = (0, 0);
         while let Some(&first) = runs.get(done) {
             if let Some(reason) = self.expected(&first, access) {
+                if self.guard == Guard::Nobody {
+                    return Err(self.refused(first, done, access, reason));
+                }
                 return Err(self.probe(first, done, place, access, reason));
             }
             // What is beside each other, and expected to pass, is one access.

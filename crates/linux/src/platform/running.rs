@@ -4,7 +4,8 @@ use super::Linux;
 use super::device::Unit;
 use super::mappings::Mappings;
 use super::played::Played;
-use super::port::{Port, Through};
+use super::port::{Guard, Port, Through};
+use crate::vfio::Way;
 use vcm::{
     Answer, CpuAddress, DeviceHandle, Fault, FaultAccess, FaultReason, FaultState, Privilege, RegionKind,
     Span,
@@ -36,6 +37,7 @@ impl Linux {
                     what: format!("a transfer of {name}"),
                     why: error.to_string(),
                 };
+                let guard = if assigned.way == Way::NoIommu { Guard::Nobody } else { Guard::Iommu };
                 let (engine, own) = assigned.engine_and_pages().map_err(refused)?;
                 let through = attached.first().map_or(Through::Nothing, |space| Through::Space(space));
                 job.step(&mut Port {
@@ -43,6 +45,7 @@ impl Linux {
                     device: &name,
                     own,
                     through,
+                    guard,
                     log: log.as_mut(),
                     strays: &mut strays,
                 })

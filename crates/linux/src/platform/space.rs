@@ -34,8 +34,20 @@ pub(super) enum Kernel {
     Container(Option<Container>),
     /// A stretch of this process's addresses.
     Process,
-    /// A virtual machine's slots.
-    Guest(Vm),
+    /// A virtual machine's slots, while the region is active: others may have the virtual machine as well.
+    Guest {
+        /// The virtual machine.
+        machine: Vm,
+        /// Whether it has the slots.
+        shown: Shown,
+    },
+}
+
+/// Whether a guest sees what is mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shown {
+    Yes,
+    No,
 }
 
 /// What a device needs in every space that it is attached to: its own pages.
@@ -106,12 +118,27 @@ fn copy_all(space: &SharedIoas, pieces: &[Piece], access: Access) -> Result<(), 
         let copied =
             from.and_then(|from| space.library().copy(space.ioas(), Iova::new(piece.at), from, access));
         if let Err(error) = copied {
-            for done in &pieces[..index] {
-                if let Some(span) = Span::new(done.at, done.len) {
-                    space.ioas().unmap_span(span)?;
-                }
-            }
-            return Err(error);
+            let mut done = pieces[..index].iter().filter_map(|done| Span::new(done.at, done.len));
+            let undone = done.try_for_each(|span| space.ioas().unmap_span(span));
+            return Err(error.after_undoing(undone));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the pieces of one mapping a slot of a guest.
+fn show(machine: &Vm, memory: &Layout, pieces: &[Piece], protection: Protection) -> Result<(), Error> {
+    let Some(first) = pieces.first() else { return Ok(()) };
+    let parts = parts(memory, pieces)?;
+    machine.memory().map_pieces(GuestPhysicalAddress::new(first.at), &ranges(&parts), protection)
+}
+
+/// Takes all mappings from a guest.
+fn hide(machine: &Vm, mappings: &Mappings) -> Result<(), Error> {
+    for pieces in mappings.wholes() {
+        let len = pieces.iter().fold(0_u64, |len, piece| len.saturating_add(piece.len));
+        if let Some(span) = pieces.first().and_then(|first| Span::new(first.at, len)) {
+            machine.memory().unmap(span)?;
         }
     }
     Ok(())
@@ -129,27 +156,45 @@ impl Space {
         pieces: &[Piece],
         attributes: Attributes,
     ) -> Result<(), Error> {
+        let told = self.tell(memory, cpu, pieces, attributes);
+        if matches!(told, Ok(()) | Err(Error::HalfDone { .. })) {
+            // What may be mapped still is noted, so that unmapping it asks the kernel.
+            self.mappings.add(pieces);
+        }
+        told
+    }
+
+    /// Has the kernel map pieces of one mapping.
+    fn tell(
+        &mut self,
+        memory: &Layout,
+        cpu: &mut CpuSpace,
+        pieces: &[Piece],
+        attributes: Attributes,
+    ) -> Result<(), Error> {
         let Some(at) = pieces.first().map(|piece| piece.at) else { return Ok(()) };
         match &mut self.kernel {
-            Kernel::Ioas(space) => copy_all(space, pieces, device_access(attributes)?)?,
+            Kernel::Ioas(space) => copy_all(space, pieces, device_access(attributes)?),
             Kernel::Container(container) => {
                 let access = device_access(attributes)?;
                 // Without a device there is nothing that could be told; it is told when one comes.
-                if let Some(container) = container {
-                    container.map_all(Iova::new(at), &parts(memory, pieces)?, access)?;
+                match container {
+                    Some(container) => container.map_all(Iova::new(at), &parts(memory, pieces)?, access),
+                    None => Ok(()),
                 }
             }
             Kernel::Process => {
                 let parts = parts(memory, pieces)?;
-                cpu.back(CpuAddress::new(at), &ranges(&parts), process_access(attributes)?)?;
+                cpu.back(CpuAddress::new(at), &ranges(&parts), process_access(attributes)?)
             }
-            Kernel::Guest(vm) => {
-                let (parts, protection) = (parts(memory, pieces)?, Protection::of(attributes)?);
-                vm.memory().map_pieces(GuestPhysicalAddress::new(at), &ranges(&parts), protection)?;
+            Kernel::Guest { machine, shown } => {
+                let protection = Protection::of(attributes)?;
+                match shown {
+                    Shown::Yes => show(machine, memory, pieces, protection),
+                    Shown::No => Ok(()),
+                }
             }
         }
-        self.mappings.add(pieces);
-        Ok(())
     }
 
     /// Unmaps `span`; what it covers are whole mappings.
@@ -165,7 +210,7 @@ impl Space {
             Kernel::Container(Some(container)) => container.unmap(span)?,
             Kernel::Container(None) => {}
             Kernel::Process => cpu.unback(span)?,
-            Kernel::Guest(vm) => vm.memory().unmap(span)?,
+            Kernel::Guest { machine, .. } => machine.memory().unmap(span)?,
         }
         self.mappings.remove(span);
         Ok(())
@@ -184,9 +229,41 @@ impl Space {
         for own in own {
             container.map(own.at, own.memory.range(), Access::READ_WRITE)?;
         }
-        for piece in self.mappings.iter() {
-            container.map_all(Iova::new(piece.at), &parts(memory, &[*piece])?, piece.access)?;
+        for pieces in self.mappings.wholes() {
+            let Some(first) = pieces.first() else { continue };
+            container.map_all(Iova::new(first.at), &parts(memory, &pieces)?, first.access)?;
         }
+        Ok(())
+    }
+
+    /// Shows a guest what is mapped, when its region becomes active: all, or nothing.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn show_guest(&mut self, memory: &Layout) -> Result<(), Error> {
+        let Kernel::Guest { machine, shown } = &mut self.kernel else { return Ok(()) };
+        for pieces in self.mappings.wholes() {
+            let Some(first) = pieces.first() else { continue };
+            let attributes = Attributes { access: first.access, ..Attributes::READ_WRITE };
+            let told =
+                Protection::of(attributes).and_then(|protection| show(machine, memory, &pieces, protection));
+            if let Err(error) = told {
+                return Err(error.after_undoing(hide(machine, &self.mappings)));
+            }
+        }
+        *shown = Shown::Yes;
+        Ok(())
+    }
+
+    /// Takes everything from a guest, when its region is not active any more: whoever has its virtual machine has no memory of
+    /// ours.
+    ///
+    /// # Errors
+    /// The kernel's: it may have it still.
+    pub(super) fn hide_guest(&mut self) -> Result<(), Error> {
+        let Kernel::Guest { machine, shown } = &mut self.kernel else { return Ok(()) };
+        hide(machine, &self.mappings)?;
+        *shown = Shown::No;
         Ok(())
     }
 }

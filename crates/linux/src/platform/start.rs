@@ -212,6 +212,7 @@ impl Linux {
                         len: memory.span.len() as u64,
                         physical: PhysicalAddress::new(memory.span.first()),
                         access: Access::READ_WRITE,
+                        whole: memory.span.first(),
                     };
                     space.map(&self.memory, &mut self.cpu, &[piece], Attributes::READ_WRITE)?;
                 }

@@ -68,6 +68,22 @@ impl Call {
             .map_err(|errno| self.failed(object, errno))
     }
 
+    /// As [`with`](Self::with), for what is called often: what it was about is put into words only when it fails.
+    ///
+    /// # Safety
+    /// As [`ioctl::with_structure`].
+    #[allow(unsafe_code, reason = "an ioctl is whatever its number says")]
+    pub(crate) unsafe fn with_named<T>(
+        self,
+        descriptor: impl AsFd,
+        object: impl Fn() -> String,
+        argument: &mut T,
+    ) -> Result<i32, Error> {
+        // SAFETY: the caller's promise.
+        unsafe { ioctl::with_structure(descriptor, self.opcode, argument) }
+            .map_err(|errno| self.failed(&object(), errno))
+    }
+
     /// Makes it with a number.
     ///
     /// # Safety

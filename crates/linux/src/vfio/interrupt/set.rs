@@ -60,16 +60,25 @@ impl Inner {
             Action::Unmask => VFIO_IRQ_SET_ACTION_UNMASK,
             Action::Trigger => VFIO_IRQ_SET_ACTION_TRIGGER,
         };
-        let mut words = [0_u32; HEAD + MOST];
         let len = (HEAD + descriptors.len()) * size_of::<u32>();
         let head: [u32; HEAD] = [len as u32, flag | action_flag, index, first, count as u32];
         let data = descriptors
             .iter()
             .map(|descriptor| descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd()) as u32);
-        words.iter_mut().zip(head.into_iter().chain(data)).for_each(|(word, value)| *word = value);
         let call = call::DEVICE_SET_IRQS;
-        // SAFETY: the call's structure, with its size and as many descriptors as it says; these are open meanwhile.
-        let answer = self.with(|descriptor| unsafe { call.with(descriptor, &object(), &mut words) })?;
+        let all = head.into_iter().chain(data);
+        // One at a time is what happens with every interrupt: little to copy for it.
+        let answer = if descriptors.len() <= 1 {
+            let mut words = [0_u32; HEAD + 1];
+            words.iter_mut().zip(all).for_each(|(word, value)| *word = value);
+            // SAFETY: the call's structure, with its size and as many descriptors as it says; these are open meanwhile.
+            self.with(|descriptor| unsafe { call.with_named(descriptor, object, &mut words) })?
+        } else {
+            let mut words = [0_u32; HEAD + MOST];
+            words.iter_mut().zip(all).for_each(|(word, value)| *word = value);
+            // SAFETY: as above.
+            self.with(|descriptor| unsafe { call.with_named(descriptor, object, &mut words) })?
+        };
         if answer > 0 {
             // Of messages that it cannot have all, the kernel tells how many it could have (`vfio_msi_enable`).
             return Err(call

@@ -15,6 +15,8 @@ pub(in super::super) struct Table {
     lines: BTreeMap<(u32, u32), Line>,
     /// How many the kernel has made ready of an index: one more than the highest that was asked for.
     ready: BTreeMap<u32, u32>,
+    /// What the kernel has told of an index. It does not change.
+    told: BTreeMap<u32, InterruptInfo>,
 }
 
 #[derive(Debug)]
@@ -184,11 +186,16 @@ impl Inner {
         at: DeviceInterrupt,
         f: impl FnOnce(&mut Line, InterruptInfo) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let info = self.checked(at)?;
+        let told = self.interrupts().told.get(&at.index).copied();
+        let info = match told {
+            Some(info) if at.subindex < info.count => info,
+            _ => self.checked(at)?,
+        };
         let mut table = self.interrupts();
         if self.is_closed() {
             return Err(self.is_gone());
         }
+        table.told.entry(at.index).or_insert(info);
         let line = table.lines.get_mut(&key(at)).ok_or_else(|| {
             Error::argument(
                 format!("interrupt {} of index {} of {}", at.subindex, at.index, self.name),
@@ -273,13 +280,24 @@ impl Inner {
     ) -> Result<(), Error> {
         self.line(at, |line, _| {
             let new = unmask.map(duplicate).transpose()?;
-            if line.unmask.take().is_some() {
-                self.set_interrupts(at.index, at.subindex, Action::Unmask, Data::By(&[None]))?;
+            let by = |unmask: Option<BorrowedFd<'_>>| {
+                self.set_interrupts(at.index, at.subindex, Action::Unmask, Data::By(&[unmask]))
+            };
+            if line.unmask.is_some() {
+                by(None)?;
             }
-            if let Some(new) = new {
-                self.set_interrupts(at.index, at.subindex, Action::Unmask, Data::By(&[Some(new.as_fd())]))?;
-                line.unmask = Some(new);
+            let former = line.unmask.take();
+            let Some(new) = new else { return Ok(()) };
+            if let Err(error) = by(Some(new.as_fd())) {
+                // As it was, if the kernel lets it be so.
+                if let Some(former) = former
+                    && by(Some(former.as_fd())).is_ok()
+                {
+                    line.unmask = Some(former);
+                }
+                return Err(error);
             }
+            line.unmask = Some(new);
             Ok(())
         })
     }
