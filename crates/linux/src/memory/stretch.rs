@@ -1,4 +1,8 @@
 //! A stretch of this process's addresses that nobody else maps anything into.
+//!
+//! One gap is left, and known: when a file system refuses a mapping late (huge pages that ran out after they were reserved), the
+//! kernel has already unmapped what was there. The addresses are taken again at once, but a thread that maps something in between
+//! can get them. Moving a finished mapping into place (`mremap`) would close it, for a second system call with every mapping.
 #![allow(unsafe_code, reason = "mappings are made and replaced inside addresses that a `Stretch` owns")]
 
 use crate::Error;
@@ -118,8 +122,9 @@ impl Stretch {
         // SAFETY: the addresses are this value's own, and no reference points into them.
         let result = unsafe { mmap(at, len as usize, protection(access), flags, file, start) };
         if result.is_err() {
-            // Kernels before 6.12 have unmapped the old mapping by the time that a file system refuses the new one. Where
-            // nothing is mapped now, the addresses are taken again at once; where something is, this changes nothing.
+            // A kernel can have unmapped the old mapping by the time that a file system refuses the new one (mm/vma.c,
+            // `vms_abort_munmap_vmas`). Where nothing is mapped now, the addresses are taken again at once; where something is,
+            // this changes nothing. In between another thread's mapping could come to lie there: see the module.
             let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
             // SAFETY: NOREPLACE: no mapping is replaced.
             let _ = unsafe { mmap_anonymous(at, len as usize, ProtFlags::empty(), flags) };
