@@ -7,8 +7,8 @@ use super::hardware::connect;
 use super::kernel_log::KernelLog;
 use super::mappings::Piece;
 use super::own_pages::{OWN_PAGES, OwnPages};
-use super::request::{Interface, MachineRequest, View};
-use super::space::OwnMapping;
+use super::request::{DeviceRequest, Interface, MachineRequest, View};
+use super::space::{OwnMapping, Space};
 use crate::Error;
 use crate::iommufd::{Iommufd, Library};
 use crate::memory::{CpuSpace, Layout, MemoryPiece, MemoryRequest, PageKind};
@@ -142,90 +142,122 @@ impl Linux {
         self.devices.push(Device { kind, unit, attached: Vec::new(), format });
     }
 
+    /// Reaches every device, gives it pages of its own, and makes it known.
     fn add_devices(&mut self, request: &MachineRequest) -> Result<(), Error> {
         let mut found = Vec::new();
         for device in &request.devices {
-            let (mut assigned, bound) = Assigned::bind(device)?;
-            self.bound.add(bound);
-            if assigned.way == Way::Cdev && self.iommufd.is_none() {
-                self.open_iommufd()?;
-            }
-            let usable = assigned.usable(self.iommufd.as_ref().map(|(iommufd, _)| iommufd))?;
-            if assigned.way == Way::NoIommu && device.view == View::Translated {
-                return Err(Error::argument(
-                    format!("device `{}`", device.name),
-                    "it is behind no IOMMU, and sees physical memory: `view = \"one-to-one\"`",
-                ));
-            }
-            self.warnings.extend(assigned.warning());
-            self.notes.push(format!(
-                "{} is {}, by {}: {}",
-                device.name, device.address, assigned.way, assigned.reason
-            ));
+            let (assigned, usable) = self.reach(device)?;
             found.push((device, assigned, usable));
         }
-        let Some(own_at) = own_address(found.iter().map(|(.., usable)| usable)) else {
+        let own_len = (found.len() as u64).max(1) * OWN_PAGES;
+        let Some(own_at) = own_address(own_len, found.iter().map(|(.., usable)| usable)) else {
             return Err(Error::not_supported(
                 "transfers of these devices",
                 "there are no addresses below 4 GiB that all of them can translate, for their own pages",
             ));
         };
         for (index, (device, assigned, _)) in found.iter_mut().enumerate() {
-            if assigned.way == Way::NoIommu {
-                assigned.own = Some(OwnPages::physical(&device.name)?);
-                continue;
-            }
-            let own = OwnPages::new(&device.name, Iova::new(own_at + index as u64 * OWN_PAGES))?;
-            if let Some((_, library)) = &self.iommufd {
-                // Anywhere: nobody but the library knows it.
-                let span = self.memory.add(Arc::clone(own.file()))?;
-                library.add(PhysicalAddress::new(span.first()), own.file())?;
-            }
-            self.own.push(OwnMapping { at: own.data(0), memory: MemoryPiece::whole(Arc::clone(own.file())) });
-            assigned.own = Some(own);
+            let at = Iova::new(own_at + index as u64 * OWN_PAGES);
+            assigned.own = Some(self.own_pages(&device.name, assigned.way, at)?);
         }
-        let own_len = (found.len() as u64).max(1) * OWN_PAGES;
-        for (device, mut assigned, usable) in found {
+        for (device, assigned, usable) in found {
             let mut reserved = gaps(&usable.spans);
             reserved.extend(Span::new(own_at, own_len));
-            let addresses = around(&usable.spans).ok_or_else(|| Error::Garbage {
-                object: device.address.clone(),
-                what: "it can translate no address at all".to_owned(),
-            })?;
-            let name = if assigned.way == Way::Cdev {
-                "the kernel's, by iommufd"
-            } else {
-                "the kernel's, by a container"
-            };
-            let kind = match device.view {
-                View::Translated => RegionKind::Translated,
-                View::OneToOne => RegionKind::OneToOne,
-            };
-            let iommu = Some(format!("Linux, {}", assigned.way));
-            let mut format = self.format_number(name, self.useful(usable.page_sizes), addresses);
-            if device.view == View::OneToOne {
-                // All of memory at its own addresses, and nothing else.
-                let mut space = self.device_space(assigned.way, format, addresses)?;
-                for memory in self.memories.clone() {
-                    let piece = Piece {
-                        at: memory.span.first(),
-                        len: memory.span.len() as u64,
-                        physical: PhysicalAddress::new(memory.span.first()),
-                        access: Access::READ_WRITE,
-                        whole: memory.span.first(),
-                    };
-                    space.map(&self.memory, &mut self.cpu, &[piece], Attributes::READ_WRITE)?;
-                }
-                if assigned.way != Way::NoIommu {
-                    connect(&mut space, &mut assigned, &self.memory, &self.own)?;
-                }
-                format = self.format_number("physical addresses", ALL_SIZES, Span::ALL);
-                space.format = format;
-                self.identity.push(space);
-            }
-            self.add(&device.name, kind, Unit::Assigned(Box::new(assigned)), format, iommu, reserved);
+            self.add_device(device, assigned, &usable, reserved)?;
         }
         Ok(())
+    }
+
+    /// Binds a device to VFIO, opens it and finds out what it can translate.
+    fn reach(&mut self, device: &DeviceRequest) -> Result<(Assigned, Usable), Error> {
+        let (mut assigned, bound) = Assigned::bind(device)?;
+        self.bound.add(bound);
+        if assigned.way == Way::Cdev && self.iommufd.is_none() {
+            self.open_iommufd()?;
+        }
+        if assigned.way == Way::NoIommu && device.view == View::Translated {
+            return Err(Error::argument(
+                format!("device `{}`", device.name),
+                "it is behind no IOMMU, and sees physical memory: `view = \"one-to-one\"`",
+            ));
+        }
+        let usable = assigned.usable(self.iommufd.as_ref().map(|(iommufd, _)| iommufd))?;
+        self.warnings.extend(assigned.warning());
+        self.notes
+            .push(format!("{} is {}, by {}: {}", device.name, device.address, assigned.way, assigned.reason));
+        Ok((assigned, usable))
+    }
+
+    /// The pages that a device needs for itself, which it finds at `at`, or where they are if nobody translates.
+    fn own_pages(&mut self, name: &str, way: Way, at: Iova) -> Result<OwnPages, Error> {
+        if way == Way::NoIommu {
+            return OwnPages::physical(name);
+        }
+        let own = OwnPages::new(name, at)?;
+        if let Some((_, library)) = &self.iommufd {
+            // Anywhere: nobody but the library knows it.
+            let span = self.memory.add(Arc::clone(own.file()))?;
+            library.add(PhysicalAddress::new(span.first()), own.file())?;
+        }
+        self.own.push(OwnMapping { at, memory: MemoryPiece::whole(Arc::clone(own.file())) });
+        Ok(own)
+    }
+
+    fn add_device(
+        &mut self,
+        request: &DeviceRequest,
+        mut assigned: Assigned,
+        usable: &Usable,
+        reserved: Vec<Span>,
+    ) -> Result<(), Error> {
+        let addresses = around(&usable.spans).ok_or_else(|| Error::Garbage {
+            object: request.address.clone(),
+            what: "it can translate no address at all".to_owned(),
+        })?;
+        let iommu = Some(format!("Linux, {}", assigned.way));
+        let (kind, format) = match request.view {
+            View::Translated => {
+                let name = match assigned.way {
+                    Way::Cdev => "the kernel's, by iommufd",
+                    _ => "the kernel's, by a container",
+                };
+                let sizes = self.useful(usable.page_sizes);
+                (RegionKind::Translated, self.format_number(name, sizes, addresses))
+            }
+            View::OneToOne => {
+                let format = self.format_number("physical addresses", ALL_SIZES, Span::ALL);
+                let space = self.identity_for(&mut assigned, format, addresses)?;
+                self.identity.push(space);
+                (RegionKind::OneToOne, format)
+            }
+        };
+        self.add(&request.name, kind, Unit::Assigned(Box::new(assigned)), format, iommu, reserved);
+        Ok(())
+    }
+
+    /// A space with all of memory at its own addresses, and a device in it: where nobody translates, it is a note of what is there.
+    fn identity_for(
+        &mut self,
+        assigned: &mut Assigned,
+        format: u32,
+        addresses: Span,
+    ) -> Result<Space, Error> {
+        let mut space = self.device_space(assigned.way, format, addresses)?;
+        for memory in &self.memories {
+            let first = memory.span.first();
+            let piece = Piece {
+                at: first,
+                len: memory.span.len() as u64,
+                physical: PhysicalAddress::new(first),
+                access: Access::READ_WRITE,
+                whole: first,
+            };
+            space.map(&self.memory, &mut self.cpu, &[piece], Attributes::READ_WRITE)?;
+        }
+        if assigned.way != Way::NoIommu {
+            connect(&mut space, assigned, &self.memory, &self.own)?;
+        }
+        Ok(space)
     }
 
     /// Opens iommufd, and a library that has all memory.
@@ -259,10 +291,10 @@ const fn whole_page(pages: PageKind) -> u64 {
     }
 }
 
-/// Addresses for the devices' own pages that all of them can translate.
-fn own_address<'u>(all: impl Iterator<Item = &'u Usable> + Clone) -> Option<u64> {
+/// Addresses for `len` bytes of the devices' own pages, which all of them can translate.
+fn own_address<'u>(len: u64, all: impl Iterator<Item = &'u Usable> + Clone) -> Option<u64> {
     let free = |at: u64| {
-        let Some(wanted) = Span::new(at, OWN_STEP) else { return false };
+        let Some(wanted) = Span::new(at, len) else { return false };
         all.clone().all(|usable| usable.spans.iter().any(|span| span.covers(wanted)))
     };
     (1..OWN_BELOW / OWN_STEP).rev().map(|step| step * OWN_STEP).find(|at| free(*at))
