@@ -86,6 +86,10 @@ fn drive(options: &Options, world: &mut World) -> Outcome<()> {
         while !guest.is_idle(world)? {
             meanwhile()?;
         }
+        let spurious = guest.spurious(world)?;
+        if spurious > 0 && expected.is_some() {
+            return Err(format!("{way}: {spurious} came for nothing").into());
+        }
         if let Some(expected) = expected {
             // The last end of an interrupt is passed on while the guest is idle already.
             relay.wait_for(before.1 + expected);

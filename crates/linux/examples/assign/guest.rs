@@ -87,16 +87,22 @@ impl Guest {
         self.cpu.exits()
     }
 
-    /// Stops it, and looks once more whether it took each interrupt once.
+    /// How many interrupts came while its device wanted nothing.
+    pub(crate) fn spurious(&self, world: &mut World) -> Outcome<u64> {
+        counter(world, self.here, SPURIOUS)
+    }
+
+    /// Stops it, and looks once more whether it took every interrupt. A switch asks a device again that may have been served
+    /// just then: an interrupt too many now and then, so that none is lost.
     pub(crate) fn stop(self, world: &mut World) -> Outcome<()> {
         let Self { cpu, here, asked, .. } = self;
         let ended = cpu.stop();
         if ended != Ended::Stopped {
             return Err(format!("the guest ended: {ended:?}").into());
         }
-        let (served, spurious) = (counter(world, here, SERVED)?, counter(world, here, SPURIOUS)?);
-        if (served, spurious) != (asked, 0) {
-            return Err(format!("of {asked} interrupts {served} came, and {spurious} for nothing").into());
+        let served = counter(world, here, SERVED)?;
+        if served != asked {
+            return Err(format!("of {asked} interrupts {served} came").into());
         }
         Ok(())
     }
