@@ -160,6 +160,11 @@ impl Line {
         self.relay.passed_on.load(Ordering::Relaxed)
     }
 
+    /// Whether the device asks for something now.
+    pub(super) fn asks(&self) -> bool {
+        self.bar.clone().read(spec::INTERRUPT_STATUS) != 0
+    }
+
     /// Ends of the guest's among them.
     pub(super) fn ends(&self) -> u64 {
         self.source.unmasked.load(Ordering::Relaxed)

@@ -85,11 +85,14 @@ impl Linux {
         let Some((guest, line)) = self.line(assignment) else { return InterruptCounts::default() };
         let counts = guest.counts(assignment.line);
         let delivered = u64::from(counts.delivered);
+        // What the device still asks for, and what the guest is about, is under way.
+        let under_way = counts.in_service || line.asks();
+        let lost = if under_way { 0 } else { assignment.asked.saturating_sub(delivered) };
         InterruptCounts {
             asked: assignment.asked,
             delivered,
             spurious: u64::from(counts.spurious),
-            lost: 0,
+            lost,
             exits: line.wakes(),
             maintenance_exits: line.ends(),
             mmio: line.wakes(),
@@ -338,6 +341,7 @@ impl Interrupts for Linux {
     }
 
     fn remains(&self) -> InterruptRemains {
+        // What the kernel's interrupt controllers hold it does not tell; what we hold, it keeps for us.
         let held = self.guests.iter().flatten().map(|guest| guest.lines.len()).sum();
         InterruptRemains { enabled: held, active: 0, references: held, list_registers: 0, late: 0 }
     }

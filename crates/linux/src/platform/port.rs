@@ -25,7 +25,7 @@ pub(super) struct Port<'m> {
     /// The device's name in sysfs.
     pub(super) device: &'m str,
     pub(super) own: &'m OwnPages,
-    /// What it translates through; `None` when it sees all of the memory.
+    /// What it translates through.
     pub(super) through: Through<'m>,
     /// Who refuses what is not mapped.
     pub(super) guard: Guard,
